@@ -1,18 +1,18 @@
-//! Pure. Reviews of Kubernetes' admission webhooks (`admission.k8s.io/v1` AdmissionReview), for those who ask and those
-//! who answer. Only what somebody here reads or writes is named, so a review with more in it still parses.
+//! Pure. Reviews of Kubernetes' admission webhooks (`admission.k8s.io/v1` AdmissionReview), for API servers and webhooks.
+//! Only the fields that are used here are declared; others are ignored when a review is parsed.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The API version of the reviews that are understood.
+/// The supported API version of reviews.
 pub const API_VERSION: &str = "admission.k8s.io/v1";
 
 /// The kind of reviews.
 pub const KIND: &str = "AdmissionReview";
 
-/// The document that goes both ways: with a request to the webhook, with a response back.
+/// The document that carries a request to the webhook and a response back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AdmissionReview {
@@ -22,36 +22,36 @@ pub struct AdmissionReview {
     /// Must be [`KIND`].
     #[serde(default)]
     pub kind: String,
-    /// The question.
+    /// The request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Request>,
-    /// The answer.
+    /// The response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response: Option<Response>,
 }
 
-/// Asks whether an object may be stored.
+/// Asks a webhook whether an object may be stored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request {
-    /// Identifies the question; the answer repeats it.
+    /// Identifies the request; the response repeats it.
     pub uid: String,
     /// The kind of `object`.
     #[serde(default)]
     pub kind: Kind,
-    /// Part of the object, as `status`; empty for the object itself.
+    /// Subresource of the object, for example `status`; empty for the object itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub_resource: Option<String>,
-    /// What the object will be called; empty where the API server makes a name.
+    /// The object's name; empty if the API server generates it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Where the object will live.
+    /// The object's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// What is done to the object: CREATE, UPDATE, DELETE or CONNECT.
+    /// The operation: CREATE, UPDATE, DELETE or CONNECT.
     #[serde(default)]
     pub operation: String,
-    /// The object as it is about to be stored.
+    /// The object to store.
     #[serde(default)]
     pub object: Value,
 }
@@ -70,24 +70,24 @@ pub struct Kind {
     pub kind: String,
 }
 
-/// Says whether an object may be stored, and how it must be changed first.
+/// A webhook's decision whether an object may be stored, and the changes to make first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Response {
-    /// The question's identifier.
+    /// The request's identifier.
     pub uid: String,
     /// Whether the object may be stored.
     pub allowed: bool,
-    /// The JSON patch in base64, as the API server's JSON library writes bytes.
+    /// The JSON patch in base64, as Go encodes bytes in JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patch: Option<String>,
-    /// `JSONPatch` where there is a patch.
+    /// `JSONPatch` if there is a patch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patch_type: Option<String>,
-    /// Why the object may not be stored.
+    /// Why the object is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
-    /// Shown to the user by kubectl.
+    /// Warnings, which kubectl prints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -95,24 +95,24 @@ pub struct Response {
 /// Why an object was refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// For people.
+    /// Human-readable message.
     #[serde(default)]
     pub message: String,
-    /// For programs.
+    /// Machine-readable reason.
     #[serde(default)]
     pub reason: String,
-    /// The HTTP status that the API server gives its own client.
+    /// The HTTP status with which the API server responds to its client.
     #[serde(default)]
     pub code: u16,
 }
 
 impl AdmissionReview {
-    /// A review that asks.
+    /// A review with a request.
     pub fn asking(request: Request) -> Self {
         Self { request: Some(request), ..Self::empty() }
     }
 
-    /// A review that answers.
+    /// A review with a response.
     pub fn answering(response: Response) -> Self {
         Self { response: Some(response), ..Self::empty() }
     }
@@ -123,18 +123,18 @@ impl AdmissionReview {
 }
 
 impl Response {
-    /// The object may be stored as it is.
+    /// Allows the object without changes.
     pub fn allowed(uid: &str) -> Self {
         Self { uid: uid.to_owned(), allowed: true, ..Self::default() }
     }
 
-    /// The object may not be stored: it is invalid for the reason in `message`.
+    /// Refuses the object as invalid, for the reason in `message`.
     pub fn denied(uid: &str, message: String) -> Self {
         let status = Status { message, reason: "Invalid".to_owned(), code: 422 };
         Self { uid: uid.to_owned(), status: Some(status), ..Self::default() }
     }
 
-    /// The object must be changed by `patch`, the JSON text of a JSON patch.
+    /// Adds a patch: `patch` is the JSON text of a JSON patch.
     #[must_use]
     pub fn patched(self, patch: &[u8]) -> Self {
         Self { patch: Some(STANDARD.encode(patch)), patch_type: Some("JSONPatch".to_owned()), ..self }
@@ -152,7 +152,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn reviews_have_the_json_of_kubernetes_and_skip_what_is_not_there() {
+    fn reviews_have_the_json_of_kubernetes_without_absent_fields() {
         let request = Request { uid: "7".into(), operation: "CREATE".into(), ..Request::default() };
         let asked = serde_json::to_value(AdmissionReview::asking(request.clone())).unwrap();
         assert_eq!(
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_is_read_back_and_one_that_is_not_base64_is_an_error() {
+    fn a_patch_is_decoded_and_invalid_base64_is_an_error() {
         let response = Response::allowed("7").patched(b"[{}]");
         assert_eq!(response.decoded_patch(), Ok(Some(b"[{}]".to_vec())));
         assert_eq!(Response::allowed("7").decoded_patch(), Ok(None));

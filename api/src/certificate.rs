@@ -1,6 +1,6 @@
 //! Istio's certificate API, `istio.v1.auth.IstioCertificateService`: its messages, a client and a server. Exists
-//! because the authority serves it and every other process calls it; written by hand in the manner of generated code,
-//! so that nobody needs a protobuf compiler for three messages.
+//! because the authority serves it and all other processes call it. Written by hand in the style of generated code, so
+//! that no protobuf compiler is needed for three messages.
 
 use std::sync::Arc;
 use tonic::body::Body;
@@ -11,7 +11,7 @@ use tonic_prost::ProstCodec;
 use crate::bounded::budget::{Budget, Inner};
 use crate::bounded::{Bounded, BoundedCodec, Boxed, Methods, Server, unimplemented};
 
-/// A request for a certificate. Who asks is told by the connection or the token, never by this message.
+/// A request for a certificate. The connection or the token authenticates the caller, never this message.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct IstioCertificateRequest {
     /// The PKCS#10 certificate signing request, in PEM.
@@ -20,7 +20,7 @@ pub struct IstioCertificateRequest {
     /// How long the certificate should be valid, in seconds; the authority's default if not positive.
     #[prost(int64, tag = "3")]
     pub validity_duration: i64,
-    /// Further wishes, as `CertSigner` or `ImpersonatedIdentity`.
+    /// Further parameters, for example `CertSigner` or `ImpersonatedIdentity`.
     #[prost(message, optional, tag = "4")]
     pub metadata: Option<prost_types::Struct>,
 }
@@ -38,7 +38,7 @@ impl Bounded for IstioCertificateRequest {
     };
 }
 
-/// The certificate and what leads from it to the root.
+/// The certificate and its chain.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct IstioCertificateResponse {
     /// PEM texts: the leaf first, the root (or a bundle of roots) last.
@@ -46,7 +46,7 @@ pub struct IstioCertificateResponse {
     pub cert_chain: Vec<String>,
 }
 
-/// What a server of the API does.
+/// A server of the API.
 #[tonic::async_trait]
 pub trait CertificateService: Send + Sync + 'static {
     /// Issues a certificate to the caller.
@@ -69,26 +69,25 @@ where
     T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
     <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
 {
-    /// A client that sends over `channel`.
+    /// Creates a client that uses `channel`.
     pub fn new(channel: T) -> Self {
         Self { grpc: tonic::client::Grpc::new(channel) }
     }
 
-    /// Asks for a certificate. The caller adds its credentials to the request's metadata.
+    /// Requests a certificate. The caller adds its credentials to the request's metadata.
     pub async fn create_certificate(
         &mut self,
         request: Request<IstioCertificateRequest>,
     ) -> Result<Response<IstioCertificateResponse>, Status> {
         self.grpc.ready().await.map_err(|error| {
-            Status::unavailable(format!("the certificate service is not reachable: {}", error.into()))
+            Status::unavailable(format!("cannot reach the certificate service: {}", error.into()))
         })?;
         let path = http::uri::PathAndQuery::from_static(METHOD);
         self.grpc.unary(request, path, ProstCodec::default()).await
     }
 }
 
-/// A server of what `service` does, which refuses messages longer than `limit` bytes; add it to
-/// `tonic::service::Routes`.
+/// A gRPC service for `service` that refuses messages longer than `limit` bytes. Add it to `tonic::service::Routes`.
 pub fn server<S: CertificateService>(service: S, limit: usize) -> Server<Certificates<S>> {
     Server::new(Certificates(Arc::new(service)), limit)
 }
@@ -112,7 +111,7 @@ impl<S: CertificateService> Methods for Certificates<S> {
         B::Error: Into<StdError> + Send + 'static,
     {
         if method != "CreateCertificate" {
-            return unimplemented("this service has CreateCertificate only");
+            return unimplemented("this service has only the method CreateCertificate");
         }
         Box::pin(async move {
             let mut grpc = tonic::server::Grpc::new(BoundedCodec::default()).max_decoding_message_size(limit);
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_reaches_the_service_and_its_answer_comes_back() {
+    async fn a_call_reaches_the_service_and_returns_its_response() {
         assert_eq!(ask("csr".to_owned()).await.unwrap().cert_chain, ["csr"]);
     }
 

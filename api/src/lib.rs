@@ -1,5 +1,5 @@
-//! What Ostria's processes share: names, identities, the configuration model, its wire form, the kinds of
-//! resources that users write, and the shell of every server binary.
+//! Code that Ostria's processes share: names, identities, the configuration model and its wire form, the kinds of
+//! resources that users write, and the shell of the server binaries.
 //!
 //! Imports go down this list only; a blank line ends a layer (`tests/tests/tidy` reads this file).
 

@@ -1,15 +1,15 @@
-//! Pure. The names that Istio gives to clusters, routes and nodes, built and taken apart in one place, because
-//! dashboards, tools and SNI routing read them literally (`outbound|9080|v1|reviews.default.svc.cluster.local`).
+//! Pure. Builds and parses Istio's names of clusters, routes and nodes. Exists because dashboards, tools and SNI routing
+//! depend on their exact form (`outbound|9080|v1|reviews.default.svc.cluster.local`).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-/// Cluster that resets every connection: where `REGISTRY_ONLY` sends unknown destinations.
+/// Cluster that resets all connections: `REGISTRY_ONLY` routes unknown destinations to it.
 pub const BLACK_HOLE_CLUSTER: &str = "BlackHoleCluster";
-/// Cluster that connects to the original destination: where `ALLOW_ANY` sends unknown destinations.
+/// Cluster that connects to the original destination: `ALLOW_ANY` routes unknown destinations to it.
 pub const PASSTHROUGH_CLUSTER: &str = "PassthroughCluster";
-/// Cluster for inbound ports that no Service names.
+/// Cluster for inbound ports that belong to no Service.
 pub const INBOUND_PASSTHROUGH_CLUSTER: &str = "InboundPassthroughCluster";
 /// Listener for captured outbound connections.
 pub const VIRTUAL_OUTBOUND: &str = "virtualOutbound";
@@ -24,12 +24,12 @@ pub const INBOUND_SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0,
 /// The same for connections over IPv6.
 pub const INBOUND_SOURCE_V6: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6);
 
-/// A cluster of a Service's port as seen by its clients or by its own sidecar.
+/// The name of a cluster: a Service's port as seen by its clients, or a workload's port as seen by its sidecar.
 ///
 /// Text form: `outbound|<port>|<subset>|<host>` or `inbound|<target port>||`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ClusterName {
-    /// A Service as its clients call it.
+    /// A Service, for its clients.
     Outbound {
         /// Service port.
         port: u16,
@@ -38,7 +38,7 @@ pub enum ClusterName {
         /// Fully qualified host.
         host: String,
     },
-    /// The workload's own port as its sidecar calls it.
+    /// A port of the workload, for its own sidecar.
     Inbound {
         /// Port of the workload (target port).
         port: u16,
@@ -51,7 +51,7 @@ impl ClusterName {
         Self::Outbound { port, subset: subset.to_owned(), host: host.to_owned() }
     }
 
-    /// The SNI that callers with automatic mTLS send: `outbound_.<port>_.<subset>_.<host>`.
+    /// The SNI that clients with automatic mTLS send: `outbound_.<port>_.<subset>_.<host>`.
     pub fn sni(&self) -> String {
         match self {
             Self::Outbound { port, subset, host } => format!("outbound_.{port}_.{subset}_.{host}"),
@@ -85,19 +85,19 @@ impl FromStr for ClusterName {
     }
 }
 
-/// What kind of proxy a node is.
+/// The type of a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NodeKind {
-    /// Beside an application, capturing its traffic.
+    /// A sidecar: runs beside an application and captures its traffic.
     Sidecar,
     /// A gateway: no captured traffic, listeners come from `Gateway` objects.
     Router,
 }
 
-/// The identity an xDS client announces: `<kind>~<ip>~<pod>.<namespace>~<dns domain>`.
+/// The node id of an xDS client: `<kind>~<ip>~<pod>.<namespace>~<dns domain>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NodeId {
-    /// What kind of proxy this is.
+    /// The type of the proxy.
     pub kind: NodeKind,
     /// Address of the workload.
     pub ip: IpAddr,
@@ -105,7 +105,7 @@ pub struct NodeId {
     pub pod: String,
     /// Namespace of the pod.
     pub namespace: String,
-    /// DNS domain that short names are completed with, such as `default.svc.cluster.local`.
+    /// DNS domain that completes short names, for example `default.svc.cluster.local`.
     pub domain: String,
 }
 
@@ -142,7 +142,7 @@ impl FromStr for NodeId {
     }
 }
 
-/// A name that does not have the shape its kind requires.
+/// A malformed name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Not `outbound|port|subset|host` or `inbound|port||`.

@@ -119,7 +119,7 @@ impl App {
 
 async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
-        format!("{address} cannot be listened on; stop what uses it or choose another {flag}")
+        format!("cannot listen on {address}; stop the process that uses it or choose another {flag}")
     })
 }
 

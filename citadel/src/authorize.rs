@@ -35,7 +35,7 @@ pub enum Denied {
     #[error("the caller is of trust domain {0}; this authority issues for {1} only")]
     OtherTrustDomain(TrustDomain, TrustDomain),
     /// The client requests another identity than its own.
-    #[error("no caller may ask for another's identity (metadata {IMPERSONATED})")]
+    #[error("impersonating another identity is not allowed (metadata {IMPERSONATED})")]
     Impersonation,
 }
 
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_acts_for_another() {
+    fn impersonation_is_refused() {
         let mut message = IstioCertificateRequest::default();
         assert_eq!(acts_for_itself(&message), Ok(()));
         let mut metadata = prost_types::Struct::default();

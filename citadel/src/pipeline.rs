@@ -109,7 +109,7 @@ pub enum Refusal {
     #[error("the caller is not authenticated")]
     Unauthenticated(#[from] AuthenticationError),
     /// The identity exceeds its rate limit.
-    #[error("this identity asks for certificates too often; try again later")]
+    #[error("this identity exceeds its limit on certificate requests; try again later")]
     TooMany,
     /// The signing request is not acceptable.
     #[error("the request is refused")]

@@ -48,24 +48,24 @@ impl Metrics {
             parsing_failures: counter("csr_parsing_err_count", "The number of errors when parsing the CSR.")?,
             identity_failures: counter(
                 "id_extraction_err_count",
-                "The number of authenticated callers that may not have what they ask for.",
+                "The number of authenticated requests that were not authorized.",
             )?,
             rate_limited: counter(
                 "rate_limited_count",
-                "The number of requests over the rate of an identity.",
+                "The number of requests over the rate limit of an identity.",
             )?,
             signing_failures: counter("csr_sign_err_count", "The number of errors when signing the CSR.")?,
             issued: counter("success_cert_issuance_count", "The number of certificates issued.")?,
             root_end: gauge(
                 "root_cert_expiry_timestamp",
-                "The Unix time at which the root certificate ends.",
+                "The Unix time at which the root certificate expires.",
             )?,
-            root_left: gauge("root_cert_expiry_seconds", "The seconds until the root certificate ends.")?,
+            root_left: gauge("root_cert_expiry_seconds", "The seconds until the root certificate expires.")?,
             signer_end: gauge(
                 "cert_chain_expiry_timestamp",
-                "The Unix time at which the signing chain ends.",
+                "The Unix time at which the signing chain expires.",
             )?,
-            signer_left: gauge("cert_chain_expiry_seconds", "The seconds until the signing chain ends.")?,
+            signer_left: gauge("cert_chain_expiry_seconds", "The seconds until the signing chain expires.")?,
         })
     }
 

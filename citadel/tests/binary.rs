@@ -51,7 +51,7 @@ fn a_port_in_use_is_named_with_its_flag() {
 }
 
 #[test]
-fn it_ends_well_when_asked_to() {
+fn it_exits_with_success_on_sigterm() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys.json");
     std::fs::write(&keys, r#"{"keys":[]}"#).unwrap();
@@ -131,7 +131,7 @@ impl Disks {
 }
 
 #[test]
-fn a_disk_that_is_full_or_read_only_is_told_with_what_to_do_and_nothing_is_half_written() {
+fn a_full_or_read_only_disk_is_reported_and_no_partial_file_remains() {
     let table = [
         // Room for two of the four files.
         ("mount -t tmpfs -o size=8k none $0/root", "a new root cannot be written", "No space left on device"),
@@ -193,7 +193,7 @@ impl Drop for Running {
 }
 
 #[test]
-fn a_rotation_onto_a_full_disk_waits_for_room_and_the_old_root_goes_on() {
+fn a_rotation_on_a_full_disk_is_retried_and_the_old_root_stays_in_force() {
     let disks = Disks::new();
     let running = Running::of(disks.start("mount -t tmpfs -o size=64k none $0/published && exec \"$@\""));
     running.until("listening");
@@ -218,9 +218,12 @@ fn a_rotation_onto_a_full_disk_waits_for_room_and_the_old_root_goes_on() {
     let line = running.until("others on this machine can read the signing key");
     assert!(line.contains("root/ca-key.pem") && line.contains("644") && line.contains("chmod 600"), "{line}");
     let line = running.until("cannot be published");
-    for part in
-        ["the old root goes on", "published/root-cert.pem", "No space left on device", "--publish-root"]
-    {
+    for part in [
+        "the old root stays in force",
+        "published/root-cert.pem",
+        "No space left on device",
+        "--publish-root",
+    ] {
         assert!(line.contains(part), "{part}: {line}");
     }
     assert_eq!(published(), old, "the published root is whole");
@@ -242,10 +245,10 @@ fn a_root_that_is_damaged_is_named_by_file_and_left_as_it_is() {
     let made = citadel::root::create::self_signed(&"cluster.local".parse().unwrap(), &[9], now).unwrap();
     let half = |text: &str| text[..text.len() / 2].to_owned();
     let table = [
-        ("ca-cert.pem", String::new(), "ca-cert.pem: not the PEM that is needed"),
-        ("ca-cert.pem", half(&made.certificate), "ca-cert.pem: not the PEM that is needed"),
-        ("ca-key.pem", half(&made.key), "ca-key.pem: not the PEM that is needed"),
-        ("root-cert.pem", "\0".repeat(500), "root-cert.pem: not the PEM that is needed"),
+        ("ca-cert.pem", String::new(), "ca-cert.pem: invalid PEM"),
+        ("ca-cert.pem", half(&made.certificate), "ca-cert.pem: invalid PEM"),
+        ("ca-key.pem", half(&made.key), "ca-key.pem: invalid PEM"),
+        ("root-cert.pem", "\0".repeat(500), "root-cert.pem: invalid PEM"),
     ];
     for (name, text, reason) in table {
         let disks = Disks::new();

@@ -71,7 +71,9 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
 
 async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}: end whoever uses it, or choose another address or {flag}")
+        format!(
+            "cannot listen on {address}: stop the process that uses it, or choose another address or {flag}"
+        )
     })
 }
 
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_review_over_https_is_answered_and_counted_and_the_process_drains() {
+    async fn a_review_over_https_gets_a_response_is_counted_and_the_process_drains() {
         let running = start().await;
         let mut roots = RootCertStore::empty();
         roots.add(running.root.clone()).unwrap();
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_keeps_it_from_starting_names_the_file_and_the_flag() {
+    fn startup_errors_name_the_file_and_the_flag() {
         let run = |flags: &[&str]| {
             let words = ["ostria-injector", "--tls-cert", "/nonexistent/tls.crt", "--tls-key", "k"];
             let args = Args::parse_from(words.iter().chain(flags));

@@ -17,7 +17,11 @@ use serde_json::{Map, Value, json};
 
 /// Flags of `ostria-injector`.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "ostria-injector", version, about = "The webhook that adds the sidecar to pods")]
+#[command(
+    name = "ostria-injector",
+    version,
+    about = "The admission webhook that injects the sidecar into pods"
+)]
 pub struct Args {
     /// Address to listen on
     #[arg(long, env = "OSTRIA_ADDRESS", default_value = "0.0.0.0", value_name = "ADDRESS")]
@@ -40,10 +44,10 @@ pub struct Args {
     /// Image of the sidecar
     #[arg(long, env = "OSTRIA_PROXY_IMAGE")]
     pub proxy_image: Option<String>,
-    /// Where sidecars get their configuration
+    /// Address of pilot, from which sidecars get their configuration
     #[arg(long, env = "OSTRIA_DISCOVERY_ADDRESS", value_name = "HOST:PORT")]
     pub discovery_address: Option<String>,
-    /// Where sidecars get their certificates
+    /// Address of citadel, from which sidecars get their certificates
     #[arg(long, env = "OSTRIA_CA_ADDRESS", value_name = "HOST:PORT")]
     pub ca_address: Option<String>,
     /// Trust domain of the mesh
@@ -55,10 +59,10 @@ pub struct Args {
     /// Name of the mesh; the trust domain if not given
     #[arg(long, env = "OSTRIA_MESH_ID")]
     pub mesh_id: Option<String>,
-    /// Level of the log: error, warn, info, debug or trace
+    /// Log level: error, warn, info, debug or trace
     #[arg(long, env = "OSTRIA_LOG_LEVEL", default_value = "info", value_parser = api::process::log::level)]
     pub log_level: String,
-    /// Write the log as JSON, one object in each line
+    /// Log as JSON, one object per line
     #[arg(long, env = "OSTRIA_LOG_AS_JSON")]
     pub log_as_json: bool,
 }

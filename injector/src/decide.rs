@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pods_own_word_beats_selectors_and_selectors_beat_the_policy() {
+    fn the_pods_label_precedes_selectors_and_selectors_precede_the_policy() {
         let (on, off) = (selection(Policy::Enabled), selection(Policy::Disabled));
         let out = Some(Skip::OptedOut);
         let wish = |word: &str| json!({ INJECT: word });
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn no_word_brings_a_sidecar_onto_the_hosts_network_or_into_the_clusters_own_namespaces() {
+    fn host_network_pods_and_system_namespaces_never_get_a_sidecar() {
         let on = selection(Policy::Enabled);
         let asking = json!({ INJECT: "true" });
         let mut host = pod(asking.clone(), json!({}));

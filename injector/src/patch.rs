@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn an_element_put_in_front_leaves_unknown_fields_with_their_elements() {
+    fn inserting_an_element_in_front_keeps_unknown_fields_of_the_others() {
         check(
             json!([{"name": "a", "future": 1}, {"name": "b", "future": 2}]),
             json!([{"name": "a"}, {"name": "b"}]),

@@ -18,7 +18,7 @@ use crate::{source, validate};
 use anyhow::{Context, Result, anyhow};
 use api::process::admin::{AdminState, Build};
 use api::process::ready::{Gate, Readiness};
-use api::process::serve::crowd::Limits;
+use api::process::serve::connections::Limits;
 use api::process::{log, metrics, open_files, serve, shutdown};
 use api::resource::document::Place;
 use std::sync::Arc;
@@ -73,7 +73,8 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
         let plaintext = bind(&config, config.grpc_port).await?;
         // Clients have no identity on this port, and many can share an address; still no address may take all
         // connections.
-        let limits = Limits { strangers_per_source: Limits::default().known_per_source, ..Limits::default() };
+        let limits =
+            Limits { anonymous_per_source: Limits::default().authenticated_per_source, ..Limits::default() };
         tasks.spawn(serve::http_within(limits, plaintext, discovery.clone().router(), drain.clone()));
     }
     if let Some(address) = config.ca_address.clone() {

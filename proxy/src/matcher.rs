@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_compared_as_its_pattern_says() {
+    fn patterns_match_texts() {
         let cases = [
             (Pattern::Exact("ab".into()), false, "ab", true),
             (Pattern::Exact("ab".into()), false, "AB", false),

@@ -29,7 +29,7 @@ async fn counting() -> (Proxy, Rc<Cell<u32>>) {
 }
 
 #[test]
-fn a_refused_request_has_its_status_leaves_a_record_and_reaches_nobody() {
+fn a_refused_request_gets_its_status_is_logged_and_is_not_forwarded() {
     run(async {
         let (proxy, seen) = counting().await;
         for (number, (request, status, reason)) in [
@@ -70,7 +70,7 @@ fn a_refused_request_has_its_status_leaves_a_record_and_reaches_nobody() {
 }
 
 #[test]
-fn a_malformed_chunk_is_told_and_recorded() {
+fn a_malformed_chunk_is_refused_and_logged() {
     run(async {
         let proxy = in_front_of(echo().await);
         let mut client = proxy.connect().await;
@@ -85,7 +85,7 @@ fn a_malformed_chunk_is_told_and_recorded() {
 }
 
 #[test]
-fn an_upstream_that_answers_ambiguously_is_a_protocol_error() {
+fn an_ambiguous_response_of_the_upstream_is_a_protocol_error() {
     run(async {
         let address = upstream(|_, mut client| async move {
             client.head().await;
@@ -104,7 +104,7 @@ fn an_upstream_that_answers_ambiguously_is_a_protocol_error() {
 }
 
 #[test]
-fn a_client_that_ends_its_side_after_the_request_gets_the_answer() {
+fn a_client_that_half_closes_after_the_request_gets_the_response() {
     run(async {
         let proxy = in_front_of(echo().await);
         let mut client = proxy.connect().await;
@@ -115,7 +115,7 @@ fn a_client_that_ends_its_side_after_the_request_gets_the_answer() {
 }
 
 #[test]
-fn a_client_that_goes_away_ends_its_request_upstream() {
+fn a_disconnected_client_cancels_its_request_upstream() {
     run(async {
         let ended = Rc::new(Cell::new(false));
         let end = ended.clone();
@@ -141,7 +141,7 @@ fn a_client_that_goes_away_ends_its_request_upstream() {
 }
 
 #[test]
-fn an_answer_that_comes_before_the_body_is_through_reaches_the_client() {
+fn a_response_before_the_end_of_the_body_reaches_the_client() {
     run(async {
         let address = upstream(|_, mut client| async move {
             client.head().await;

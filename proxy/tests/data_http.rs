@@ -46,7 +46,7 @@ fn requests_reach_the_upstream_and_share_its_connection() {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_order() {
+fn pipelined_requests_get_responses_in_order() {
     run(async {
         let proxy = in_front_of(echo().await);
         let mut client = proxy.connect().await;
@@ -61,7 +61,7 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn bodies_and_trailers_pass_both_ways() {
+fn bodies_and_trailers_pass_in_both_directions() {
     run(async {
         let address = upstream(|_, mut client| async move {
             let head = client.head().await;
@@ -80,7 +80,7 @@ fn bodies_and_trailers_pass_both_ways() {
 }
 
 #[test]
-fn a_large_body_arrives_whole() {
+fn a_large_body_arrives_completely() {
     run(async {
         let address = upstream(|_, mut client| async move {
             client.head().await;
@@ -103,7 +103,7 @@ fn a_large_body_arrives_whole() {
 }
 
 #[test]
-fn a_client_that_expects_100_is_told_to_continue() {
+fn a_client_that_expects_100_gets_100_continue() {
     run(async {
         let proxy = in_front_of(echo().await);
         let mut client = proxy.connect().await;
@@ -137,7 +137,7 @@ fn head_has_a_length_and_no_body() {
 }
 
 #[test]
-fn refusals_use_envoys_words() {
+fn local_replies_have_envoys_bodies() {
     run(async {
         let closed = tests::port::Refusing::new();
         let path = |path: &str, cluster: &str| {
@@ -188,7 +188,7 @@ fn grpc_clients_get_their_kind_of_error() {
 }
 
 #[test]
-fn what_may_mean_two_things_is_refused_or_made_plain() {
+fn ambiguous_requests_are_refused_or_normalized() {
     run(async {
         let proxy = in_front_of(echo().await);
         for (request, status) in [
@@ -269,7 +269,7 @@ fn another_endpoint_takes_over_when_one_refuses_connections() {
 }
 
 #[test]
-fn a_request_is_repeated_at_endpoints_that_came_while_it_was_under_way() {
+fn retries_use_endpoints_added_during_the_request() {
     run(async {
         let (asked, mut waiting) = tokio::sync::mpsc::unbounded_channel();
         let old = upstream(move |_, mut client| {
@@ -416,7 +416,7 @@ fn a_filter_that_is_off_acts_where_a_route_turns_it_on() {
 }
 
 #[test]
-fn pages_of_origins_that_may_ask_are_told_so_and_counted() {
+fn allowed_origins_get_cors_headers_and_are_counted() {
     run(async {
         let mut with_policy = route(forward("c"));
         let policy = CorsPolicy {
@@ -540,7 +540,7 @@ fn websockets_are_joined_with_half_closes() {
 }
 
 #[test]
-fn draining_finishes_what_runs_and_tells_the_client() {
+fn draining_completes_active_requests_and_tells_the_client_to_close() {
     run(async {
         let (go, wait) = tokio::sync::watch::channel(false);
         let address = upstream(move |_, mut client| {

@@ -203,7 +203,7 @@ fn http1_clients_reach_http2_upstreams_and_back() {
 }
 
 #[test]
-fn draining_says_goaway_and_loses_no_stream() {
+fn draining_sends_goaway_and_loses_no_stream() {
     run(async {
         let proxy =
             Proxy::start(simple(http(routes(vec![route(forward("c"))])), grpc_cluster(grpc_server().await)));
@@ -341,7 +341,7 @@ fn outbound(address: SocketAddr, http_version: UpstreamHttp, san: &str) -> Vec<R
 const REVIEWS: &str = "spiffe://cluster.local/ns/default/sa/reviews";
 
 #[test]
-fn two_sidecars_speak_mutual_tls_and_know_each_other() {
+fn two_sidecars_authenticate_each_other_with_mutual_tls() {
     run(async {
         let authority = Authority::new();
         let server = Proxy::with_store(
@@ -410,7 +410,7 @@ fn http2_between_sidecars_keeps_trailers() {
 }
 
 #[test]
-fn a_server_with_another_identity_is_not_spoken_to() {
+fn a_server_with_a_wrong_identity_gets_no_request() {
     run(async {
         let authority = Authority::new();
         let address = upstream(|_, _| async { panic!("the application is reached") }).await;
@@ -429,7 +429,7 @@ fn a_server_with_another_identity_is_not_spoken_to() {
 }
 
 #[test]
-fn plain_text_and_strangers_are_refused_by_a_strict_chain() {
+fn plaintext_and_unauthenticated_clients_are_refused_by_a_strict_chain() {
     run(async {
         let authority = Authority::new();
         let address = upstream(|_, _| async { panic!("the application is reached") }).await;
@@ -489,7 +489,7 @@ async fn slowly(address: SocketAddr, first: usize) -> SocketAddr {
 }
 
 #[test]
-fn a_hello_that_is_late_is_waited_for_where_no_server_speaks_first() {
+fn a_late_client_hello_is_awaited_unless_a_server_may_send_first() {
     run(async {
         for (permissive, first) in [(true, 0), (true, 3), (false, 0), (false, 3)] {
             let authority = Authority::new();
@@ -530,7 +530,7 @@ fn plaintext_that_is_late_is_taken_or_refused_as_if_it_were_not() {
 }
 
 #[test]
-fn silence_chooses_soon_where_a_server_may_speak_first() {
+fn silence_selects_a_chain_soon_if_a_server_may_send_first() {
     run(async {
         let address = upstream(|_, mut client| async move { client.send("220 ready").await }).await;
         for (permissive, answer) in [(true, "220 ready"), (false, "")] {
@@ -551,7 +551,7 @@ fn waiting(address: SocketAddr, permissive: bool, timeout: Duration) -> Vec<Reso
 }
 
 #[test]
-fn who_speaks_after_a_change_meets_the_port_as_it_is_by_then() {
+fn a_connection_uses_the_configuration_at_its_first_byte() {
     run(async {
         let address = echo().await;
         for timeout in [BRIEF, LONG] {
@@ -568,7 +568,7 @@ fn who_speaks_after_a_change_meets_the_port_as_it_is_by_then() {
 }
 
 #[test]
-fn who_speaks_after_the_end_began_is_answered_once() {
+fn a_first_request_during_draining_gets_one_response() {
     run(async {
         let proxy = reviews(waiting(echo().await, true, LONG));
         let mut client = proxy.connect().await;
@@ -585,7 +585,7 @@ fn who_speaks_after_the_end_began_is_answered_once() {
 }
 
 #[test]
-fn a_client_that_never_speaks_is_closed_when_an_idle_one_is() {
+fn a_silent_client_is_closed_like_an_idle_one() {
     run(async {
         let proxy = inspected(echo().await, true, Some(BRIEF * 10));
         let mut client = proxy.connect().await;
@@ -597,7 +597,7 @@ fn a_client_that_never_speaks_is_closed_when_an_idle_one_is() {
 }
 
 #[test]
-fn a_client_that_never_speaks_does_not_hold_up_the_end() {
+fn a_silent_client_does_not_delay_shutdown() {
     run(async {
         for permissive in [true, false] {
             let proxy = inspected(echo().await, permissive, None);
@@ -682,14 +682,14 @@ async fn no_request_is_lost(http_version: UpstreamHttp, application: SocketAddr)
 }
 
 #[test]
-fn a_pod_that_goes_away_costs_no_request_over_http1() {
+fn a_terminating_pod_fails_no_request_over_http1() {
     run(async {
         no_request_is_lost(UpstreamHttp::Http1, echo().await).await;
     });
 }
 
 #[test]
-fn a_pod_that_goes_away_costs_no_request_over_http2() {
+fn a_terminating_pod_fails_no_request_over_http2() {
     run(async {
         no_request_is_lost(UpstreamHttp::Http2, grpc_server().await).await;
     });

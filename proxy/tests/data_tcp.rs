@@ -18,7 +18,7 @@ fn through(listener: Listener, address: SocketAddr) -> Vec<Resource> {
 }
 
 #[test]
-fn a_server_may_speak_first() {
+fn a_server_may_send_the_first_bytes() {
     run(async {
         let address = upstream(|_, mut client| async move {
             client.send("220 ready\r\n").await;
@@ -106,7 +106,7 @@ fn a_refused_connection_is_reset_and_flagged() {
 }
 
 #[test]
-fn chains_are_chosen_by_what_the_client_says_first() {
+fn filter_chains_are_selected_by_the_clients_first_bytes() {
     run(async {
         let (plain, named) = (echo().await, echo().await);
         let mut listener = listener(tcp("plain"));
@@ -146,7 +146,7 @@ fn chains_are_chosen_by_what_the_client_says_first() {
 }
 
 #[test]
-fn authorization_refuses_a_connection_before_the_upstream_sees_it() {
+fn authorization_refuses_a_connection_before_connecting_upstream() {
     run(async {
         let address = upstream(|_, _| async { panic!("the upstream is reached") }).await;
         let mut listener = listener(tcp("c"));
@@ -181,7 +181,7 @@ fn a_removed_listener_takes_no_connection_and_a_changed_cluster_disturbs_none() 
 }
 
 #[test]
-fn draining_cuts_what_is_left_at_the_deadline() {
+fn draining_closes_remaining_connections_at_the_deadline() {
     run(async {
         let proxy = Proxy::start(through(listener(tcp("c")), echo().await));
         let mut client = proxy.connect().await;

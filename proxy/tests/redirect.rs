@@ -145,8 +145,8 @@ fn dns_goes_to_the_proxy_and_the_proxys_own_queries_do_not() {
 }
 
 #[test]
-fn rules_are_replaced_as_a_whole_checked_and_removed_without_a_trace() {
-    in_pod("rules_are_replaced_as_a_whole_checked_and_removed_without_a_trace", || {
+fn rules_are_replaced_atomically_verified_and_removed_completely() {
+    in_pod("rules_are_replaced_atomically_verified_and_removed_completely", || {
         let peer = Peer::start();
         serve_tcp(15001);
         let empty = ruleset();
@@ -413,8 +413,8 @@ fn a_sidecar_whose_pod_excludes_the_loopback_interface_is_not_kept_waiting_for_a
 }
 
 #[test]
-fn a_sidecar_is_not_ready_before_both_families_are_captured_and_says_which_is_not() {
-    in_pod("a_sidecar_is_not_ready_before_both_families_are_captured_and_says_which_is_not", || {
+fn a_sidecar_is_not_ready_until_both_families_are_captured_and_names_the_missing_one() {
+    in_pod("a_sidecar_is_not_ready_until_both_families_are_captured_and_names_the_missing_one", || {
         let mut proxy = Sidecar::start(&[]);
         let message = proxy.until_ready_says("IPv4");
         assert!(message.contains("istio-init") && message.contains("OSTRIA_CAPTURE_CHECK"), "{message}");

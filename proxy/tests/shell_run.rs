@@ -98,7 +98,7 @@ fn wait_ready(admin: u16) {
 }
 
 #[test]
-fn a_file_is_served_until_the_process_is_asked_to_end() {
+fn a_bootstrap_file_is_served_until_shutdown() {
     let (folder, admin, listen) = (Folder::new(), port::free(), port::free());
     let mut running = start(&folder.write("envoy.yaml", &bootstrap(admin, listen)));
     wait_ready(admin);
@@ -113,7 +113,7 @@ fn a_file_is_served_until_the_process_is_asked_to_end() {
 }
 
 #[test]
-fn a_wish_on_the_admin_port_ends_the_process() {
+fn quitquitquit_ends_the_process() {
     let (folder, admin, listen) = (Folder::new(), port::free(), port::free());
     let mut running = start(&folder.write("envoy.yaml", &bootstrap(admin, listen)));
     wait_ready(admin);
@@ -123,7 +123,7 @@ fn a_wish_on_the_admin_port_ends_the_process() {
 }
 
 #[test]
-fn what_cannot_start_says_which_part_and_why() {
+fn startup_errors_name_the_part_and_the_reason() {
     let folder = Folder::new();
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = busy.local_addr().unwrap().port();
@@ -155,7 +155,7 @@ fn what_cannot_start_says_which_part_and_why() {
 }
 
 #[test]
-fn wrong_uses_of_the_command_are_told_apart_from_failures() {
+fn usage_errors_and_failures_have_different_exit_codes() {
     for (arguments, code, part) in [
         (&["run"][..], 64, "--bootstrap"),
         (&["proxy", "sidecar", "--domain", "a.svc.cluster.local"], 64, "INSTANCE_IP: is not set"),

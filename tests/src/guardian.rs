@@ -57,14 +57,14 @@ mod tests {
     const CHILD: &str = "OSTRIA_TEST_IS_KILLED";
 
     #[test]
-    fn what_a_killed_test_process_has_started_ends_with_it() {
+    fn children_of_a_killed_test_process_are_killed() {
         if std::env::var_os(CHILD).is_some() {
             let mut running = Command::new("sleep").arg("1000").spawn().unwrap();
             end_when_killed(running.id());
             println!("started {}", running.id());
             running.wait().unwrap();
         }
-        let name = "guardian::tests::what_a_killed_test_process_has_started_ends_with_it";
+        let name = "guardian::tests::children_of_a_killed_test_process_are_killed";
         let mut test = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
             .env(CHILD, "yes")

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn series_are_summed_over_the_labels_that_are_not_asked_for() {
+    fn series_are_summed_over_unselected_labels() {
         let page =
             "# TYPE a counter\na{x=\"1\",y=\"a\\\"b,}\"} 2\na{x=\"1\",y=\"c\"} 3 1700\na{x=\"2\"} 5\nb 7\n";
         let metrics = Metrics::parse(page);

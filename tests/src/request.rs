@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_what_goes_over_the_wire() {
+    fn a_request_line_is_what_is_sent() {
         for (line, expected) in [
             ("80 GET /", "GET / HTTP/1.1\r\nhost: a.test\r\n\r\n"),
             ("80 GET / HTTP/1.0", "GET / HTTP/1.0\r\n\r\n"),

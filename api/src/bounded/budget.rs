@@ -1,21 +1,21 @@
-//! Pure. How large a protobuf message may be by parts, judged from its bytes: a message of a few MiB can take a
-//! hundred times as much once it is decoded (an empty value of a `Struct` has two bytes as it is sent and 72 in
-//! memory), and is allocated before any code of ours sees it.
+//! Pure. Limits the size of a protobuf message by its parts, measured in its encoded bytes. Exists because a message of a
+//! few MiB can take a hundred times as much memory when it is decoded (an empty value of a `Struct` takes 2 bytes encoded
+//! and 72 in memory), before any code of ours can check it.
 
 use prost::DecodeError;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// What one message may have, all its occurrences in its parent taken together.
+/// Limits of a message; all its occurrences in its parent count together.
 #[derive(Debug)]
 pub struct Budget {
-    /// Bytes.
+    /// The most bytes.
     pub bytes: usize,
-    /// Fields of the message itself, each element of a repeated one counted.
+    /// The most fields of the message itself; each element of a repeated field counts.
     pub fields: usize,
     /// Fields that are messages with budgets of their own.
     pub inner: &'static [Inner],
-    /// Numbers of the fields that are maps. Prost reads an entry of one whatever wire type its key has, so that another one
-    /// would make us and it see different messages.
+    /// Numbers of the fields that are maps. Prost accepts any wire type in the key of a map's entry, so other wire types are
+    /// refused: prost and this check would otherwise see different messages.
     pub maps: &'static [u32],
 }
 
@@ -24,49 +24,49 @@ pub struct Budget {
 pub struct Inner {
     /// The field's number.
     pub tag: u32,
-    /// Its name, for the refusal.
+    /// Its name, for errors.
     pub name: &'static str,
-    /// What it may have.
+    /// Its limits.
     pub budget: Budget,
 }
 
-/// Why a message is not decoded.
+/// Why a message is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Excess {
-    /// It is too long.
+    /// Too many bytes.
     #[error("{name} has more than {limit} bytes")]
     Bytes {
         /// The message or field.
         name: &'static str,
-        /// What its budget is.
+        /// The limit.
         limit: usize,
     },
-    /// It has too many fields.
+    /// Too many fields.
     #[error("{name} has more than {limit} fields and elements")]
     Fields {
         /// The message or field.
         name: &'static str,
-        /// What its budget is.
+        /// The limit.
         limit: usize,
     },
-    /// It ends within a field.
+    /// The message ends within a field.
     #[error("the message ends within {0}")]
     Truncated(&'static str),
-    /// An entry of a map has another wire type than messages have.
-    #[error("field {0} of {1} is a map, and has no wire type of one")]
+    /// An entry of a map has a wire type other than length-delimited.
+    #[error("field {0} of {1} is a map, but has the wrong wire type")]
     Map(u32, &'static str),
-    /// It is no protobuf.
+    /// The bytes are not valid protobuf.
     #[error("{0}")]
     Malformed(#[from] DecodeError),
 }
 
-/// Whether a message keeps to its budget.
+/// Checks that a message is within its budget.
 pub fn check(message: &[u8], budget: &Budget) -> Result<(), Excess> {
     walk(message, budget, "the message", &mut Spent::default())
 }
 
-/// What all occurrences of a message have taken, and those of its budgeted fields, in the order of `Budget::inner`:
-/// protobuf makes one message of all of them.
+/// The size of all occurrences of a message so far, and of its fields with budgets, in the order of `Budget::inner`.
+/// Protobuf merges all occurrences into one message.
 #[derive(Debug, Default)]
 struct Spent {
     bytes: usize,
@@ -161,7 +161,7 @@ mod tests {
             (
                 "a map as a fixed number",
                 vec![0x2d, 0, 0, 0, 0],
-                Some("field 5 of the message is a map, and has no wire type of one"),
+                Some("field 5 of the message is a map, but has the wrong wire type"),
             ),
             ("longer than there is", vec![0x22, 9, 0], Some("the message ends within metadata")),
         ];
@@ -191,7 +191,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_prost_decodes_is_measured_and_bytes_of_any_kind_do_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn messages_that_prost_decodes_are_measured_and_no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             const ANY: usize = usize::MAX;
             const INSIDE: Budget = Budget { bytes: ANY, fields: ANY, inner: &[], maps: &[] };
             const WIDE: Budget = Budget {
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_struct_of_nothing_is_told_before_it_grows() {
+    fn a_struct_of_empty_values_is_refused_before_it_is_decoded() {
         let nothing = Value {
             kind: Some(prost_types::value::Kind::ListValue(ListValue {
                 values: vec![Value { kind: None }; 40],

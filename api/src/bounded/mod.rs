@@ -1,5 +1,5 @@
-//! Messages of callers that nobody knows yet: a gRPC codec that holds them to a budget before it decodes them, and the
-//! shell of a service whose methods use it.
+//! Messages of unauthenticated clients: a gRPC codec that checks their size against a budget before it decodes them, and
+//! the shell of a gRPC service that uses the codec.
 
 pub mod budget;
 
@@ -19,11 +19,11 @@ use tonic_prost::ProstEncoder;
 
 /// A message that is measured before it is decoded.
 pub trait Bounded: Message + Default + Send + 'static {
-    /// What it may have.
+    /// Its limits.
     const BUDGET: Budget;
 }
 
-/// As `tonic_prost::ProstCodec`, for requests `D` that keep to their budget and answers `E`.
+/// Like `tonic_prost::ProstCodec`, for requests `D` with a budget and responses `E`.
 #[derive(Debug)]
 pub struct BoundedCodec<E, D>(PhantomData<(E, D)>);
 
@@ -57,19 +57,19 @@ impl<D: Bounded> Decoder for BoundedDecoder<D> {
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<D>, Status> {
-        // `DecodeBuf` holds one whole message in one piece.
+        // `DecodeBuf` contains one complete message as one chunk.
         check(buffer.chunk(), &D::BUDGET).map_err(|excess| refusal(&excess))?;
         D::decode(buffer).map(Some).map_err(|error| refusal(&Excess::Malformed(error)))
     }
 }
 
-/// Decodes a message that keeps to its budget.
+/// Decodes a message if it is within its budget.
 pub fn read<D: Bounded>(message: &[u8]) -> Result<D, Status> {
     check(message, &D::BUDGET).map_err(|excess| refusal(&excess))?;
     D::decode(message).map_err(|error| refusal(&Excess::Malformed(error)))
 }
 
-/// Malformed bytes are `INTERNAL`, as gRPC's list of status codes says.
+/// The status for malformed bytes is `INTERNAL`, as gRPC's list of status codes requires.
 fn refusal(excess: &Excess) -> Status {
     match excess {
         Excess::Malformed(_) | Excess::Truncated(_) | Excess::Map(..) => Status::internal(excess.to_string()),
@@ -79,10 +79,11 @@ fn refusal(excess: &Excess) -> Status {
 
 /// The methods of a service.
 pub trait Methods: Clone + Send + Sync + 'static {
-    /// The service's full name, as paths have it.
+    /// The service's full name, as in paths.
     const NAME: &'static str;
 
-    /// Answers a call; `method`: what follows the name in its path. Longer messages than `limit` bytes are refused.
+    /// Handles a call; `method` is the part of the path after the service's name. Messages longer than `limit` bytes are
+    /// refused.
     fn answer<B>(self, method: &str, request: http::Request<B>, limit: usize) -> Boxed<http::Response<Body>>
     where
         B: HttpBody + Send + 'static,
@@ -131,7 +132,7 @@ where
 /// A future on the heap.
 pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// The answer to a method that a service does not have.
+/// The response to a call of an unknown method.
 pub fn unimplemented(reason: &str) -> Boxed<http::Response<Body>> {
     Box::pin(std::future::ready(Status::unimplemented(reason).into_http()))
 }

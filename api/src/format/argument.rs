@@ -1,4 +1,4 @@
-//! Pure. What operators have in parentheses. An error says what is wrong, after "which".
+//! Pure. Parses the arguments of operators. Error texts continue a sentence after "which".
 
 use super::Place;
 use super::operator::{Field, GrpcStatus, Host, Moment, Operator, Part, Point, Precision, ServerName, Which};
@@ -6,7 +6,7 @@ use super::row::{Lookup, Read};
 use super::time::Shape;
 use serde::Deserialize;
 
-/// A header, or two with a question mark between.
+/// A header, or two separated by a question mark.
 pub(super) fn fields(argument: &str, pseudo: &[Field], make: fn(Field, Option<Field>) -> Operator) -> Read {
     let mut names = argument.split('?');
     let first = field(names.next().unwrap_or_default(), pseudo)?;
@@ -30,13 +30,13 @@ fn field(name: &str, pseudo: &[Field]) -> Result<Field, String> {
     };
     match (pseudo.contains(&field), name.as_str()) {
         (true, _) => Ok(field),
-        // It is an ordinary header of responses.
+        // In responses it is an ordinary header.
         (false, "host") => Ok(Field::Header(name)),
         (false, _) => Err(format!("names `{name}`, which is not there")),
     }
 }
 
-/// RFC 9110's token.
+/// A token (RFC 9110, 5.6.2).
 fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
@@ -108,7 +108,7 @@ pub(super) fn time(argument: &str, moment: Moment) -> Read {
     Ok(Operator::Time(moment, Some(shape)))
 }
 
-/// Two points of time and a precision.
+/// Two points in time and a precision.
 pub(super) fn duration(argument: &str) -> Read {
     let parts: Vec<&str> = argument.split(':').collect();
     let (from, to, precision) = match parts.as_slice() {
@@ -134,19 +134,19 @@ fn point(name: &str) -> Result<Point, String> {
         "US_HS_END" => Point::Secured,
         "US_TX_BEG" => Point::SendBegins,
         "US_TX_END" => Point::SendEnds,
-        "US_RX_BEG" => Point::AnswerBegins,
-        "US_RX_BODY_BEG" => Point::AnswerBodyBegins,
-        "US_RX_END" => Point::AnswerEnds,
+        "US_RX_BEG" => Point::UpstreamResponseBegins,
+        "US_RX_BODY_BEG" => Point::UpstreamBodyBegins,
+        "US_RX_END" => Point::UpstreamResponseEnds,
         "DS_TX_BEG" => Point::ResponseBegins,
         "DS_TX_END" => Point::ResponseEnds,
         "DS_CX_BEG" => Point::ConnectionBegins,
         "DS_CX_END" => Point::ConnectionEnds,
-        // In Envoy filters may set others; none here does.
+        // In Envoy, filters may set other points; no filter here does.
         other => return Err(format!("names `{other}`, which is no point of time")),
     })
 }
 
-/// The length of a network's prefix.
+/// The length of a network prefix.
 pub(super) fn network(argument: &str) -> Result<Part, String> {
     if argument.is_empty() {
         return Ok(Part::Ip);
@@ -155,7 +155,7 @@ pub(super) fn network(argument: &str) -> Result<Part, String> {
     bits.map(Part::Network).ok_or_else(|| format!("takes a number of bits up to 128, not `{argument}`"))
 }
 
-/// Operators as JSON, of which the first that has a value counts.
+/// A JSON list of operators, of which the first with a value is used.
 pub(super) fn first_of(argument: &str, place: Place, lookup: Lookup) -> Read {
     let list: Choices =
         serde_json::from_str(argument).map_err(|error| format!("takes {{\"operators\": [...]}}: {error}"))?;

@@ -1,16 +1,16 @@
-//! Pure. Operators that tell of connections: addresses, names, TLS and certificates; and those of the machine.
+//! Pure. Operators about connections (addresses, names, TLS, certificates) and about the machine.
 
 use super::argument as read;
-use super::operator::{End, Fact, Holder, Moment, Operator, Part, Session, Side};
+use super::operator::{CertificateOwner, End, Fact, Moment, Operator, Part, Session, Side};
 use super::row::Allowed::{Everywhere, Log};
+use super::row::AllowedTraffic::Both;
 use super::row::Argument::{None, Optional, Required};
-use super::row::Seen::Both;
 use super::row::{Row, cut, nothing, plain, refused, with};
 
 const NO_INTERNAL_LISTENERS: &str = "there are no internal listeners";
 const ENDS_NOT_KEPT: &str = "how a connection ended is not kept";
 const NOT_KEPT: &str = "it is not kept of a connection";
-const NOT_TOLD: &str = "the TLS library does not tell it";
+const NOT_EXPOSED: &str = "the TLS library does not expose it";
 const NO_FINGERPRINTS: &str = "greetings of clients have no fingerprints here";
 const OTHER_NAMES: &str = "such names are not read";
 
@@ -75,46 +75,50 @@ pub(super) const ROWS: &[Row] = &[
     plain("DOWNSTREAM_TLS_VERSION", Everywhere, Both, |_, _| Ok(tls(Side::Downstream, Session::Version))),
     plain("DOWNSTREAM_TLS_CIPHER", Everywhere, Both, |_, _| Ok(tls(Side::Downstream, Session::Cipher))),
     plain("DOWNSTREAM_TLS_GROUP", Everywhere, Both, |_, _| Ok(tls(Side::Downstream, Session::Group))),
-    refused("DOWNSTREAM_TLS_SESSION_ID", None, NOT_TOLD),
+    refused("DOWNSTREAM_TLS_SESSION_ID", None, NOT_EXPOSED),
     refused("TLS_JA3_FINGERPRINT", None, NO_FINGERPRINTS),
     refused("TLS_JA4_FINGERPRINT", None, NO_FINGERPRINTS),
-    plain("DOWNSTREAM_PEER_URI_SAN", Everywhere, Both, |_, _| Ok(of(Holder::Peer, Fact::Uris))),
-    plain("DOWNSTREAM_PEER_DNS_SAN", Everywhere, Both, |_, _| Ok(of(Holder::Peer, Fact::Dns))),
-    plain("DOWNSTREAM_PEER_IP_SAN", Log, Both, |_, _| Ok(of(Holder::Peer, Fact::Ips))),
-    plain("DOWNSTREAM_PEER_EMAIL_SAN", Log, Both, |_, _| Ok(of(Holder::Peer, Fact::Emails))),
+    plain("DOWNSTREAM_PEER_URI_SAN", Everywhere, Both, |_, _| Ok(of(CertificateOwner::Peer, Fact::Uris))),
+    plain("DOWNSTREAM_PEER_DNS_SAN", Everywhere, Both, |_, _| Ok(of(CertificateOwner::Peer, Fact::Dns))),
+    plain("DOWNSTREAM_PEER_IP_SAN", Log, Both, |_, _| Ok(of(CertificateOwner::Peer, Fact::Ips))),
+    plain("DOWNSTREAM_PEER_EMAIL_SAN", Log, Both, |_, _| Ok(of(CertificateOwner::Peer, Fact::Emails))),
     refused("DOWNSTREAM_PEER_OTHERNAME_SAN", None, OTHER_NAMES),
-    plain("DOWNSTREAM_PEER_SUBJECT", Everywhere, Both, |_, _| Ok(of(Holder::Peer, Fact::Subject))),
-    plain("DOWNSTREAM_PEER_ISSUER", Log, Both, |_, _| Ok(of(Holder::Peer, Fact::Issuer))),
-    plain("DOWNSTREAM_PEER_SERIAL", Log, Both, |_, _| Ok(of(Holder::Peer, Fact::Serial))),
-    plain("DOWNSTREAM_PEER_FINGERPRINT_256", Log, Both, |_, _| Ok(of(Holder::Peer, Fact::Sha256))),
-    plain("DOWNSTREAM_PEER_FINGERPRINT_1", Log, Both, |_, _| Ok(of(Holder::Peer, Fact::Sha1))),
+    plain("DOWNSTREAM_PEER_SUBJECT", Everywhere, Both, |_, _| Ok(of(CertificateOwner::Peer, Fact::Subject))),
+    plain("DOWNSTREAM_PEER_ISSUER", Log, Both, |_, _| Ok(of(CertificateOwner::Peer, Fact::Issuer))),
+    plain("DOWNSTREAM_PEER_SERIAL", Log, Both, |_, _| Ok(of(CertificateOwner::Peer, Fact::Serial))),
+    plain("DOWNSTREAM_PEER_FINGERPRINT_256", Log, Both, |_, _| Ok(of(CertificateOwner::Peer, Fact::Sha256))),
+    plain("DOWNSTREAM_PEER_FINGERPRINT_1", Log, Both, |_, _| Ok(of(CertificateOwner::Peer, Fact::Sha1))),
     plain("DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256", Log, Both, |_, _| {
-        Ok(of(Holder::Peer, Fact::ChainSha256))
+        Ok(of(CertificateOwner::Peer, Fact::ChainSha256))
     }),
-    plain("DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1", Log, Both, |_, _| Ok(of(Holder::Peer, Fact::ChainSha1))),
-    plain("DOWNSTREAM_PEER_CHAIN_SERIALS", Log, Both, |_, _| Ok(of(Holder::Peer, Fact::ChainSerials))),
+    plain("DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1", Log, Both, |_, _| {
+        Ok(of(CertificateOwner::Peer, Fact::ChainSha1))
+    }),
+    plain("DOWNSTREAM_PEER_CHAIN_SERIALS", Log, Both, |_, _| {
+        Ok(of(CertificateOwner::Peer, Fact::ChainSerials))
+    }),
     refused("DOWNSTREAM_PEER_ISSUER_FINGERPRINT_256", None, NOT_KEPT),
     refused("DOWNSTREAM_PEER_ISSUER_SERIAL", None, NOT_KEPT),
-    plain("DOWNSTREAM_PEER_CERT", Log, Both, |_, _| Ok(of(Holder::Peer, Fact::Pem))),
+    plain("DOWNSTREAM_PEER_CERT", Log, Both, |_, _| Ok(of(CertificateOwner::Peer, Fact::Pem))),
     with("DOWNSTREAM_PEER_CERT_V_START", TIME, (Log, Both), |a, _| read::time(a, Moment::PeerFrom)),
     with("DOWNSTREAM_PEER_CERT_V_END", TIME, (Log, Both), |a, _| read::time(a, Moment::PeerUntil)),
-    plain("DOWNSTREAM_LOCAL_URI_SAN", Log, Both, |_, _| Ok(of(Holder::Local, Fact::Uris))),
-    plain("DOWNSTREAM_LOCAL_DNS_SAN", Log, Both, |_, _| Ok(of(Holder::Local, Fact::Dns))),
-    plain("DOWNSTREAM_LOCAL_IP_SAN", Log, Both, |_, _| Ok(of(Holder::Local, Fact::Ips))),
-    plain("DOWNSTREAM_LOCAL_EMAIL_SAN", Log, Both, |_, _| Ok(of(Holder::Local, Fact::Emails))),
+    plain("DOWNSTREAM_LOCAL_URI_SAN", Log, Both, |_, _| Ok(of(CertificateOwner::Local, Fact::Uris))),
+    plain("DOWNSTREAM_LOCAL_DNS_SAN", Log, Both, |_, _| Ok(of(CertificateOwner::Local, Fact::Dns))),
+    plain("DOWNSTREAM_LOCAL_IP_SAN", Log, Both, |_, _| Ok(of(CertificateOwner::Local, Fact::Ips))),
+    plain("DOWNSTREAM_LOCAL_EMAIL_SAN", Log, Both, |_, _| Ok(of(CertificateOwner::Local, Fact::Emails))),
     refused("DOWNSTREAM_LOCAL_OTHERNAME_SAN", None, OTHER_NAMES),
-    plain("DOWNSTREAM_LOCAL_SUBJECT", Log, Both, |_, _| Ok(of(Holder::Local, Fact::Subject))),
+    plain("DOWNSTREAM_LOCAL_SUBJECT", Log, Both, |_, _| Ok(of(CertificateOwner::Local, Fact::Subject))),
     plain("UPSTREAM_TLS_VERSION", Log, Both, |_, _| Ok(tls(Side::Upstream, Session::Version))),
     plain("UPSTREAM_TLS_CIPHER", Log, Both, |_, _| Ok(tls(Side::Upstream, Session::Cipher))),
     plain("UPSTREAM_TLS_GROUP", Log, Both, |_, _| Ok(tls(Side::Upstream, Session::Group))),
-    refused("UPSTREAM_TLS_SESSION_ID", None, NOT_TOLD),
+    refused("UPSTREAM_TLS_SESSION_ID", None, NOT_EXPOSED),
     plain("UPSTREAM_SERVER_NAME", Log, Both, |_, _| Ok(tls(Side::Upstream, Session::ServerName))),
-    plain("UPSTREAM_PEER_URI_SAN", Log, Both, |_, _| Ok(of(Holder::Upstream, Fact::Uris))),
-    plain("UPSTREAM_PEER_DNS_SAN", Log, Both, |_, _| Ok(of(Holder::Upstream, Fact::Dns))),
-    plain("UPSTREAM_PEER_SUBJECT", Log, Both, |_, _| Ok(of(Holder::Upstream, Fact::Subject))),
-    plain("UPSTREAM_PEER_IP_SAN", Log, Both, |_, _| Ok(of(Holder::Upstream, Fact::Ips))),
-    plain("UPSTREAM_PEER_ISSUER", Log, Both, |_, _| Ok(of(Holder::Upstream, Fact::Issuer))),
-    plain("UPSTREAM_PEER_CERT", Log, Both, |_, _| Ok(of(Holder::Upstream, Fact::Pem))),
+    plain("UPSTREAM_PEER_URI_SAN", Log, Both, |_, _| Ok(of(CertificateOwner::Upstream, Fact::Uris))),
+    plain("UPSTREAM_PEER_DNS_SAN", Log, Both, |_, _| Ok(of(CertificateOwner::Upstream, Fact::Dns))),
+    plain("UPSTREAM_PEER_SUBJECT", Log, Both, |_, _| Ok(of(CertificateOwner::Upstream, Fact::Subject))),
+    plain("UPSTREAM_PEER_IP_SAN", Log, Both, |_, _| Ok(of(CertificateOwner::Upstream, Fact::Ips))),
+    plain("UPSTREAM_PEER_ISSUER", Log, Both, |_, _| Ok(of(CertificateOwner::Upstream, Fact::Issuer))),
+    plain("UPSTREAM_PEER_CERT", Log, Both, |_, _| Ok(of(CertificateOwner::Upstream, Fact::Pem))),
     with("UPSTREAM_PEER_CERT_V_START", TIME, (Log, Both), |a, _| read::time(a, Moment::UpstreamFrom)),
     with("UPSTREAM_PEER_CERT_V_END", TIME, (Log, Both), |a, _| read::time(a, Moment::UpstreamUntil)),
     refused("UPSTREAM_LOCAL_URI_SAN", None, NOT_KEPT),
@@ -132,6 +136,6 @@ fn tls(side: Side, what: Session) -> Operator {
     Operator::Tls(side, what)
 }
 
-fn of(holder: Holder, fact: Fact) -> Operator {
+fn of(holder: CertificateOwner, fact: Fact) -> Operator {
     Operator::Certificate(holder, fact)
 }

@@ -1,6 +1,6 @@
-//! Pure. The formats of access logs that nobody writes out: Istio's and Envoy's.
+//! Pure. The default formats of access logs: Istio's and Envoy's.
 
-/// Istio's text line.
+/// Istio's text format.
 pub const TEXT: &str = concat!(
     "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" ",
     "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% ",
@@ -11,7 +11,7 @@ pub const TEXT: &str = concat!(
     "%REQUESTED_SERVER_NAME% %ROUTE_NAME%\n",
 );
 
-/// Istio's JSON line. Its keys stand in the order in which they arrive at a proxy: they are a map on the way.
+/// Istio's JSON format. The keys are sorted, because xDS carries them as a map.
 pub const JSON: [(&str, &str); 24] = [
     ("authority", "%REQ(:AUTHORITY)%"),
     ("bytes_received", "%BYTES_RECEIVED%"),
@@ -39,7 +39,7 @@ pub const JSON: [(&str, &str); 24] = [
     ("x_forwarded_for", "%REQ(X-FORWARDED-FOR)%"),
 ];
 
-/// The line that Envoy writes when a log names no format.
+/// Envoy's format for logs without a format.
 pub const ENVOY: &str = concat!(
     "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" ",
     "%RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% ",

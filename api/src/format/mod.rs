@@ -1,8 +1,9 @@
-//! Pure. Texts with operators such as `%REQ(x)%`: log lines, values of headers, and the bodies of a proxy's own answers.
+//! Pure. Format strings with command operators such as `%REQ(x)%`: access log lines, header values, and bodies of local
+//! replies.
 //!
-//! There is one grammar, and one table that says of each operator how it is written, where it may stand and what it
-//! means, so that pilot takes exactly what proxies take: a proxy refuses a whole listener, or a whole table of routes, for
-//! one operator that it does not know.
+//! There is one grammar, and one table that defines for each operator its syntax, where it is allowed and what it means.
+//! So pilot accepts exactly the operators that proxies accept: a proxy refuses a whole listener or route configuration
+//! because of one unknown operator.
 
 mod table;
 
@@ -21,67 +22,67 @@ pub mod time;
 #[cfg(test)]
 mod tests;
 
-pub use row::{Allowed, Meaning, Row, Seen};
+pub use row::{Allowed, AllowedTraffic, Meaning, Row};
 pub use table::{row, rows};
 
 use operator::Operator;
 
-/// Where a text stands.
+/// Where a format string is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// A line of an access log.
+    /// An access log line.
     Log,
-    /// The value of a header.
+    /// A header's value.
     Header,
-    /// The body of an answer that a proxy gives itself.
+    /// The body of a local reply.
     Reply,
 }
 
-/// A part of a text.
+/// A part of a format string.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// Text as it stands.
+    /// Literal text.
     Literal(String),
-    /// What stands for a value, with the most bytes of it to show.
+    /// An operator, with the maximum length of its value.
     Operator(Operator, Option<usize>),
 }
 
-/// What is wrong with a text. Each message says what the text has.
+/// Why a format string is invalid. The messages continue a sentence about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    /// A `%` that nothing closes.
+    /// An operator without its closing `%`.
     #[error("has an operator without its second %")]
     Unclosed,
     /// An operator that does not exist.
     #[error("has an operator that is not supported by this version: %{0}%")]
     Unknown(String),
-    /// An operator of Envoy's that this version refuses.
+    /// An operator of Envoy that this version refuses.
     #[error("has an operator that is not supported by this version: %{operator}% ({reason})")]
     Refused {
-        /// As it is written.
+        /// The operator as written.
         operator: String,
-        /// Why.
+        /// The reason.
         reason: &'static str,
     },
-    /// An operator whose argument or length is wrong.
+    /// An operator with an invalid argument or length.
     #[error("has the operator %{operator}%, which {reason}")]
     Argument {
-        /// As it is written.
+        /// The operator as written.
         operator: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
-    /// An operator that has no value where the text stands.
+    /// An operator that is not allowed where the format string is used.
     #[error("has the operator %{operator}%, which {reason}")]
     Misplaced {
-        /// As it is written.
+        /// The operator as written.
         operator: String,
-        /// Where it may stand instead.
+        /// Where it is allowed.
         reason: &'static str,
     },
 }
 
-/// Takes a text apart.
+/// Parses a format string.
 pub fn parse(text: &str, place: Place) -> Result<Vec<Piece>, FormatError> {
     let mut pieces = vec![];
     let mut literal = String::new();
@@ -109,7 +110,7 @@ pub fn parse(text: &str, place: Place) -> Result<Vec<Piece>, FormatError> {
     Ok(pieces)
 }
 
-/// Where an operator ends. Its argument may hold percent signs, as the format of a time does, and ends with the first `)`.
+/// Finds the end of an operator. Its argument may contain percent signs, as time formats do, and ends with the first `)`.
 fn end(rest: &str) -> Option<usize> {
     match (rest.find('('), rest.find('%')) {
         (Some(open), Some(percent)) if open < percent => {
@@ -127,7 +128,7 @@ fn operator(written: &str, place: Place) -> Result<(Operator, Option<usize>), Fo
     Ok((operator, longest))
 }
 
-/// Name, argument in parentheses (empty without), and the length after a colon.
+/// Splits an operator into its name, its argument in parentheses (empty if absent), and the length after a colon.
 fn split(written: &str) -> Option<(&str, &str, Option<usize>)> {
     let named = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     let (name, rest) = written.split_at(written.find(|c| !named(c)).unwrap_or(written.len()));

@@ -1,191 +1,191 @@
-//! Pure. What operators mean, whatever they are called and wherever they stand.
+//! Pure. The values that operators stand for, independent of the operators' names and of where they are used.
 
 use super::time::Shape;
 
-/// What stands for a value.
+/// The value that an operator stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operator {
-    /// A header of the request or, where it is missing, another one.
+    /// A request header or, if it is missing, an alternative one.
     Request(Field, Option<Field>),
-    /// The same without what follows a question mark in it.
+    /// The same without the part after a question mark.
     RequestWithoutQuery(Field, Option<Field>),
-    /// A header of the response.
+    /// A response header.
     Response(Field, Option<Field>),
-    /// A trailer of the response.
+    /// A response trailer.
     Trailer(Field, Option<Field>),
     /// The path.
     Path {
-        /// With what follows its question mark.
+        /// Whether to include the query.
         query: bool,
-        /// Which one, if it was rewritten.
+        /// Which path, if it was rewritten.
         which: Which,
     },
-    /// A parameter of the query.
+    /// A query parameter.
     QueryParameter(String),
-    /// All of the query.
+    /// The whole query.
     Query {
-        /// Without percent signs.
+        /// Whether to percent-decode it.
         decoded: bool,
     },
-    /// The request's id, or one of its own for a TCP connection.
+    /// The request id, or a stream id for a TCP connection.
     StreamId,
-    /// A number that nothing else has.
+    /// A unique id.
     UniqueId,
-    /// A moment, in a format of its own where there is one.
+    /// A point in time, in a custom format if there is one.
     Time(Moment, Option<Shape>),
-    /// Time from one point to another.
+    /// The duration from one point in time to another.
     Duration(Point, Point, Precision),
-    /// Milliseconds from the first byte to the last.
+    /// Milliseconds from the first to the last byte.
     Whole,
-    /// Milliseconds until a connection to the endpoint was there.
+    /// Milliseconds until the connection to the endpoint was established.
     PoolReady,
-    /// Milliseconds until the client's TLS handshake was made.
+    /// Milliseconds until the client's TLS handshake was complete.
     Handshake,
-    /// The client's version of HTTP.
+    /// The HTTP version of the client.
     Protocol,
-    /// The endpoint's version of HTTP.
+    /// The HTTP version of the endpoint.
     UpstreamProtocol,
-    /// The response's status.
+    /// The status code of the response.
     Code,
-    /// Why the response has its status.
+    /// The response code details.
     CodeDetails {
-        /// Spaces are not replaced.
+        /// Whether to keep spaces instead of replacing them.
         spaces: bool,
     },
-    /// What went wrong, in letters.
+    /// The response flags, short.
     Flags,
-    /// What went wrong, in words.
+    /// The response flags, long.
     FlagsLong,
-    /// Why the connection ended.
+    /// The connection termination details.
     TerminationDetails,
-    /// Why there is no connection to the endpoint.
+    /// The upstream transport failure reason.
     TransportFailure,
-    /// Bytes.
+    /// A number of bytes.
     Bytes(Counted),
-    /// What is always 0 here.
+    /// A value that is always 0 here.
     Zero,
-    /// How often the request was sent.
+    /// The number of attempts.
     Attempts,
-    /// All that was tried.
+    /// The endpoints or connections of all attempts.
     Attempted(Attempted),
-    /// The cluster.
+    /// The cluster's name.
     Cluster,
     /// An address.
     Address(End, Part),
-    /// The endpoint's name or, where it has none, its address.
+    /// The endpoint's hostname or, without one, its address.
     HostName {
-        /// With the port.
+        /// Whether to include the port.
         port: bool,
     },
-    /// The name that the client asked for.
+    /// The server name that the client requested.
     ServerName(ServerName),
     /// The route's name.
     Route,
-    /// The name of the filter chain.
+    /// The filter chain's name.
     FilterChain,
-    /// The number of the client's connection.
+    /// The id of the client's connection.
     ConnectionId,
-    /// The number of the endpoint's connection.
+    /// The id of the connection to the endpoint.
     UpstreamConnectionId,
-    /// What a certificate says.
-    Certificate(Holder, Fact),
-    /// How a connection is encrypted.
+    /// A field of a certificate.
+    Certificate(CertificateOwner, Fact),
+    /// A property of a connection's TLS session.
     Tls(Side, Session),
     /// The status of a gRPC call.
     GrpcStatus(GrpcStatus),
-    /// When the line is written.
+    /// The access log type, which says when the line is written.
     LogType,
-    /// The text of an answer of the proxy's own.
+    /// The body of a local reply.
     Body,
-    /// The name of the machine.
+    /// The hostname of the machine.
     MachineName,
-    /// A variable of the environment.
+    /// An environment variable.
     Environment(String),
-    /// The first that has a value, each with the most bytes to show.
+    /// The first operator that has a value, each with its maximum length.
     FirstOf(Vec<(Operator, Option<usize>)>),
-    /// What never has a value here.
+    /// A value that is never available here.
     Nothing,
 }
 
-/// A header, or a part of the head that is no header.
+/// A header or pseudo-header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field {
     /// `:method`
     Method,
     /// `:path`
     Path,
-    /// `:authority`, which is `host` too.
+    /// `:authority`, also `host`.
     Authority,
     /// `:scheme`
     Scheme,
     /// `:status`
     Status,
-    /// Any other, in lower case.
+    /// Any other header, in lower case.
     Header(String),
 }
 
-/// Which path is shown of one that was rewritten.
+/// Which path to use if it was rewritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
-    /// As it came, if it was rewritten.
+    /// The original one, if it was rewritten.
     Original,
-    /// As it is now.
+    /// The current one.
     Current,
-    /// As it came.
+    /// The original one.
     OriginalOrCurrent,
 }
 
-/// A moment.
+/// A point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// When the request or connection began.
     Start,
     /// When the line is written.
     Emit,
-    /// From when the client's certificate is valid.
+    /// Start of the validity of the client's certificate.
     PeerFrom,
-    /// Until when it is.
+    /// End of that validity.
     PeerUntil,
-    /// From when the endpoint's certificate is valid.
+    /// Start of the validity of the endpoint's certificate.
     UpstreamFrom,
-    /// Until when it is.
+    /// End of that validity.
     UpstreamUntil,
 }
 
-/// A point of the way of a request or connection.
+/// A point in the lifetime of a request or connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
-    /// The first byte of the request.
+    /// The request's first byte was received.
     RequestBegins,
-    /// The last one.
+    /// The request's last byte was received.
     RequestEnds,
-    /// The connection to the endpoint is asked for.
+    /// The proxy started to connect to the endpoint.
     ConnectBegins,
-    /// It is there.
+    /// The connection to the endpoint was established.
     ConnectEnds,
-    /// Its TLS handshake is made.
+    /// The TLS handshake with the endpoint was complete.
     Secured,
-    /// The request is sent on.
+    /// The first byte of the request was sent to the endpoint.
     SendBegins,
-    /// It is sent.
+    /// The last byte of the request was sent to the endpoint.
     SendEnds,
-    /// The endpoint answers.
-    AnswerBegins,
-    /// The first byte of its answer's body.
-    AnswerBodyBegins,
-    /// The last one.
-    AnswerEnds,
-    /// The response is sent to the client.
+    /// The response's headers were received.
+    UpstreamResponseBegins,
+    /// The first byte of the response's body was received.
+    UpstreamBodyBegins,
+    /// The last byte of the response was received.
+    UpstreamResponseEnds,
+    /// The first byte of the response was sent to the client.
     ResponseBegins,
-    /// It is sent.
+    /// The last byte of the response was sent to the client.
     ResponseEnds,
-    /// A TCP connection begins.
+    /// A TCP connection began.
     ConnectionBegins,
-    /// It ends.
+    /// The TCP connection ended.
     ConnectionEnds,
 }
 
-/// How fine a duration is.
+/// The unit of a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     /// Milliseconds.
@@ -196,12 +196,12 @@ pub enum Precision {
     Nano,
 }
 
-/// What is counted in bytes.
+/// The part of the traffic whose bytes are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counted {
-    /// The request's body, or what a TCP client sent.
+    /// The request's body, or the bytes that a TCP client sent.
     Received,
-    /// The response's body, or what a TCP client got.
+    /// The response's body, or the bytes sent to a TCP client.
     Sent,
     /// The request's headers, uncompressed.
     RequestHeaders,
@@ -211,43 +211,43 @@ pub enum Counted {
     ResponseTrailers,
 }
 
-/// What is shown of all attempts.
+/// What to list for all attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempted {
     /// Addresses, with or without ports.
     Hosts {
-        /// With the port.
+        /// Whether to include the port.
         port: bool,
     },
-    /// Names, or addresses where there are none.
+    /// Hostnames, or addresses if there are none.
     Names {
-        /// With the port.
+        /// Whether to include the port.
         port: bool,
     },
-    /// Numbers of connections.
+    /// Connection ids.
     Connections,
 }
 
-/// Whose address.
+/// Which address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The endpoint, as chosen.
+    /// The chosen endpoint.
     Upstream,
-    /// The endpoint, as reached.
+    /// The address that was connected to.
     UpstreamRemote,
-    /// Ours, towards the endpoint.
+    /// The local address of the connection to the endpoint.
     UpstreamLocal,
-    /// What the client wanted to reach.
+    /// The destination that the client requested.
     Local,
-    /// Ours, towards the client.
+    /// The local address of the client's connection.
     DirectLocal,
-    /// The client, as far as it can be trusted.
+    /// The client, from trusted headers if there are any.
     Remote,
-    /// The connection's peer.
+    /// The peer of the client's connection.
     Direct,
 }
 
-/// How much of an address.
+/// Which part of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// Address and port.
@@ -260,67 +260,67 @@ pub enum Part {
     Port,
 }
 
-/// The name that a client asked for.
+/// The server name that a client requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerName {
-    /// In TLS.
+    /// SNI.
     Tls,
-    /// In TLS, or the host where there is none.
+    /// SNI, or the host without SNI.
     TlsOr(Host),
     /// The host.
     Host(Host),
 }
 
-/// Which host is shown of one that was rewritten.
+/// Which host to use if it was rewritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Host {
-    /// As it came, if it was rewritten.
+    /// The original one, if it was rewritten.
     Original,
-    /// As it is now.
+    /// The current one.
     Current,
-    /// As it came.
+    /// The original one.
     OriginalOrCurrent,
 }
 
-/// Whose certificate.
+/// Which certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holder {
+pub enum CertificateOwner {
     /// The client's.
     Peer,
-    /// Ours, towards the client.
+    /// The proxy's, for the client.
     Local,
     /// The endpoint's.
     Upstream,
 }
 
-/// What a certificate says.
+/// A field of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fact {
-    /// Its URIs.
+    /// URI subject alternative names.
     Uris,
-    /// Its DNS names.
+    /// DNS subject alternative names.
     Dns,
-    /// Its addresses.
+    /// IP subject alternative names.
     Ips,
-    /// Its email addresses.
+    /// Email subject alternative names.
     Emails,
-    /// Whose it is.
+    /// Subject.
     Subject,
-    /// Who issued it.
+    /// Issuer.
     Issuer,
-    /// Its number.
+    /// Serial number.
     Serial,
-    /// Its SHA-256 hash.
+    /// SHA-256 fingerprint.
     Sha256,
-    /// Its SHA-1 hash.
+    /// SHA-1 fingerprint.
     Sha1,
-    /// Those of all certificates that were shown.
+    /// The fingerprints of the whole chain.
     ChainSha256,
-    /// Those of all certificates that were shown.
+    /// The fingerprints of the whole chain.
     ChainSha1,
-    /// The numbers of all certificates that were shown.
+    /// The serial numbers of the whole chain.
     ChainSerials,
-    /// All of it, as PEM text that is percent-encoded.
+    /// The certificate as percent-encoded PEM.
     Pem,
 }
 
@@ -333,20 +333,20 @@ pub enum Side {
     Upstream,
 }
 
-/// How a connection is encrypted.
+/// A property of a connection's TLS session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Session {
-    /// The version of TLS.
+    /// TLS version.
     Version,
-    /// The cipher suite, in OpenSSL's words.
+    /// The cipher suite's OpenSSL name.
     Cipher,
-    /// The group in which keys were agreed on.
+    /// The group of the key exchange.
     Group,
-    /// The name that was asked for.
+    /// SNI.
     ServerName,
 }
 
-/// How a gRPC status is shown.
+/// The format of a gRPC status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GrpcStatus {
     /// `InvalidArgument`

@@ -1,10 +1,10 @@
-//! Pure. Operators that tell of requests and responses, and those of time.
+//! Pure. Operators about requests and responses, and about times.
 
 use super::argument as read;
 use super::operator::{Attempted, Counted, Field, Moment, Operator, Point, Precision};
 use super::row::Allowed::{Everywhere, Log};
+use super::row::AllowedTraffic::{Both, Http, Tcp};
 use super::row::Argument::{None, Optional, Required};
-use super::row::Seen::{Both, Http, Tcp};
 use super::row::{Row, cut, nothing, of_others, plain, refused, with};
 
 const REQUEST: &[Field] = &[Field::Method, Field::Path, Field::Authority, Field::Scheme];
@@ -56,9 +56,11 @@ pub(super) const ROWS: &[Row] = &[
     with("COMMON_DURATION", Required("DS_RX_BEG:DS_TX_END:us"), (Log, Both), |a, _| read::duration(a)),
     plain("REQUEST_DURATION", Log, Http, |_, _| Ok(milliseconds(Point::RequestBegins, Point::RequestEnds))),
     plain("REQUEST_TX_DURATION", Log, Http, |_, _| Ok(milliseconds(Point::RequestBegins, Point::SendEnds))),
-    plain("RESPONSE_DURATION", Log, Http, |_, _| Ok(milliseconds(Point::RequestBegins, Point::AnswerBegins))),
+    plain("RESPONSE_DURATION", Log, Http, |_, _| {
+        Ok(milliseconds(Point::RequestBegins, Point::UpstreamResponseBegins))
+    }),
     plain("RESPONSE_TX_DURATION", Log, Http, |_, _| {
-        Ok(milliseconds(Point::AnswerBegins, Point::ResponseEnds))
+        Ok(milliseconds(Point::UpstreamResponseBegins, Point::ResponseEnds))
     }),
     nothing("ROUNDTRIP_DURATION", None, "there is no QUIC"),
     plain("DOWNSTREAM_HANDSHAKE_DURATION", Log, Tcp, |_, _| Ok(Operator::Handshake)),

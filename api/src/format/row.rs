@@ -1,9 +1,9 @@
-//! Pure. A row of the table of operators: how one is written, where it may stand, and what it means.
+//! Pure. A row of the table of operators: an operator's syntax, where it is allowed, and its meaning.
 
 use super::operator::Operator;
 use super::{FormatError, Place};
 
-/// An operator with its argument, or what is wrong with the argument, to be read after "which".
+/// A parsed operator, or the reason why its argument is invalid, which continues a sentence after "which".
 pub(super) type Read = Result<Operator, String>;
 
 /// Finds an operator's row by its name.
@@ -14,64 +14,64 @@ pub(super) type Lookup = fn(&str) -> Option<&'static Row>;
 pub struct Row {
     /// Its name.
     pub name: &'static str,
-    /// What it may have in parentheses: nothing, or an example of it.
+    /// Whether it takes an argument, with an example.
     pub argument: Argument,
-    /// A length may cut its value.
+    /// Whether a maximum length is allowed.
     pub length: bool,
-    /// Where it may stand.
+    /// Where it is allowed.
     pub allowed: Allowed,
-    /// Of what kind of traffic it has a value; a log of the other kind has a dash there.
-    pub seen: Seen,
-    /// What it stands for.
+    /// The traffic for which it has a value; logs of other traffic show a dash.
+    pub traffic: AllowedTraffic,
+    /// Its meaning.
     pub meaning: Meaning,
 }
 
-/// What an operator may have in parentheses.
+/// Whether an operator takes an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Argument {
-    /// Nothing.
+    /// No argument.
     None,
-    /// Nothing, or something like this.
+    /// An optional argument, with an example.
     Optional(&'static str),
-    /// Something like this.
+    /// A required argument, with an example.
     Required(&'static str),
 }
 
-/// Where an operator may stand.
+/// Where an operator is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Allowed {
-    /// In logs, values of headers and bodies of answers.
+    /// In access logs, header values and local replies.
     Everywhere,
-    /// In logs alone: its value is known at the end.
+    /// Only in access logs: the value is known only at the end.
     Log,
 }
 
-/// Of what kind of traffic an operator has a value.
+/// The traffic for which an operator has a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
+pub enum AllowedTraffic {
     /// Both.
     Both,
-    /// HTTP alone.
+    /// Only HTTP.
     Http,
-    /// TCP alone.
+    /// Only TCP.
     Tcp,
 }
 
-/// What an operator stands for.
+/// The meaning of an operator.
 #[derive(Debug, Clone, Copy)]
 pub enum Meaning {
-    /// A value, which its argument may choose.
+    /// A value, which may depend on its argument.
     Value(fn(&str, Place) -> Read),
-    /// The value of one of the operators that its argument names.
+    /// The value of one of the operators in its argument.
     OfOthers(fn(&str, Place, Lookup) -> Read),
-    /// Nothing that is ever there, for this reason: a dash.
+    /// Never a value, for this reason; logs show a dash.
     Nothing(&'static str),
-    /// It is refused, for this reason.
+    /// Refused, for this reason.
     Refused(&'static str),
 }
 
 impl Row {
-    /// An operator of this name as users write it.
+    /// An example of the operator.
     pub fn example(&self) -> String {
         match self.argument {
             Argument::None => format!("%{}%", self.name),
@@ -81,7 +81,7 @@ impl Row {
         }
     }
 
-    /// Why it is refused in any place.
+    /// Why it is refused everywhere.
     pub fn refusal(&self) -> Option<&'static str> {
         match self.meaning {
             Meaning::Refused(reason) => Some(reason),
@@ -134,46 +134,53 @@ const LOGS_ALONE: &str = "can stand in access logs alone";
 pub(super) const fn plain(
     name: &'static str,
     allowed: Allowed,
-    seen: Seen,
+    traffic: AllowedTraffic,
     read: fn(&str, Place) -> Read,
 ) -> Row {
-    Row { name, argument: Argument::None, length: false, allowed, seen, meaning: Meaning::Value(read) }
+    Row { name, argument: Argument::None, length: false, allowed, traffic, meaning: Meaning::Value(read) }
 }
 
 /// An operator with an argument.
 pub(super) const fn with(
     name: &'static str,
     argument: Argument,
-    (allowed, seen): (Allowed, Seen),
+    (allowed, traffic): (Allowed, AllowedTraffic),
     read: fn(&str, Place) -> Read,
 ) -> Row {
-    Row { name, argument, length: false, allowed, seen, meaning: Meaning::Value(read) }
+    Row { name, argument, length: false, allowed, traffic, meaning: Meaning::Value(read) }
 }
 
-/// An operator with an argument, whose value may be cut.
+/// An operator with an argument and an optional maximum length.
 pub(super) const fn cut(
     name: &'static str,
     argument: Argument,
-    (allowed, seen): (Allowed, Seen),
+    (allowed, traffic): (Allowed, AllowedTraffic),
     read: fn(&str, Place) -> Read,
 ) -> Row {
-    Row { name, argument, length: true, allowed, seen, meaning: Meaning::Value(read) }
+    Row { name, argument, length: true, allowed, traffic, meaning: Meaning::Value(read) }
 }
 
-/// An operator whose argument names others.
+/// An operator whose argument contains other operators.
 pub(super) const fn of_others(
     name: &'static str,
     argument: Argument,
-    (allowed, seen): (Allowed, Seen),
+    (allowed, traffic): (Allowed, AllowedTraffic),
     read: fn(&str, Place, Lookup) -> Read,
 ) -> Row {
-    Row { name, argument, length: true, allowed, seen, meaning: Meaning::OfOthers(read) }
+    Row { name, argument, length: true, allowed, traffic, meaning: Meaning::OfOthers(read) }
 }
 
-/// An operator that has no value here. It is accepted in logs, where formats that were made for other proxies hold it.
+/// An operator that never has a value here. Access logs accept it, because formats written for Envoy contain it.
 pub(super) const fn nothing(name: &'static str, argument: Argument, reason: &'static str) -> Row {
     let length = !matches!(argument, Argument::None);
-    Row { name, argument, length, allowed: Allowed::Log, seen: Seen::Both, meaning: Meaning::Nothing(reason) }
+    Row {
+        name,
+        argument,
+        length,
+        allowed: Allowed::Log,
+        traffic: AllowedTraffic::Both,
+        meaning: Meaning::Nothing(reason),
+    }
 }
 
 /// An operator that is refused.
@@ -183,7 +190,7 @@ pub(super) const fn refused(name: &'static str, argument: Argument, reason: &'st
         argument,
         length: true,
         allowed: Allowed::Log,
-        seen: Seen::Both,
+        traffic: AllowedTraffic::Both,
         meaning: Meaning::Refused(reason),
     }
 }

@@ -12,7 +12,7 @@ fn operator(text: &str) -> Result<Operator, FormatError> {
 }
 
 #[test]
-fn texts_are_taken_apart() {
+fn format_strings_are_parsed() {
     let literal = |text: &str| Piece::Literal(text.to_owned());
     let field = |name: &str| Field::Header(name.to_owned());
     for (text, expected) in [
@@ -36,7 +36,7 @@ fn texts_are_taken_apart() {
 }
 
 #[test]
-fn operators_mean_what_they_say() {
+fn operators_have_their_values() {
     let duration = |from, to, precision| Operator::Duration(from, to, precision);
     for (text, expected) in [
         ("%REQ(HOST)%", Operator::Request(Field::Authority, None)),
@@ -64,7 +64,7 @@ fn operators_mean_what_they_say() {
 }
 
 #[test]
-fn mistakes_are_named() {
+fn errors_name_the_operator_and_the_reason() {
     for (text, place, expected) in [
         ("50%", Place::Header, "without its second %"),
         ("%START_TIME(%", Place::Header, "without its second %"),
@@ -99,7 +99,7 @@ fn mistakes_are_named() {
 }
 
 #[test]
-fn each_name_has_one_row_whose_example_reads_as_it_says() {
+fn each_name_has_one_row_whose_example_parses() {
     for row in rows() {
         assert_eq!(rows().filter(|other| other.name == row.name).count(), 1, "{}", row.name);
         let read = |place| parse(&row.example(), place);
@@ -126,7 +126,7 @@ fn the_table_has_every_operator_that_envoy_documents() {
 }
 
 #[test]
-fn the_documentation_lists_what_the_table_has() {
+fn the_documentation_lists_the_table() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/compatibility.md");
     let text = std::fs::read_to_string(path).unwrap();
     let in_table =
@@ -148,7 +148,7 @@ fn is_value(row: &Row) -> bool {
 }
 
 #[test]
-fn the_formats_that_nobody_writes_out_are_understood() {
+fn the_default_formats_parse() {
     let json = defaults::JSON.iter().map(|(_, text)| *text);
     for text in [defaults::TEXT, defaults::ENVOY].into_iter().chain(json) {
         parse(text, Place::Log).unwrap();

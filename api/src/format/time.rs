@@ -1,13 +1,13 @@
-//! Pure. Formats of times, in the letters of `strftime` with Envoy's fractions of a second.
+//! Pure. Time formats: the specifiers of `strftime` and Envoy's fractions of a second.
 
-/// How a time is written, part by part.
+/// A parsed time format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape(Box<[Part]>);
 
-/// A part of a time.
+/// A part of a time format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// Text as it stands.
+    /// Literal text.
     Literal(Box<str>),
     /// `2026`
     Year,
@@ -19,7 +19,7 @@ pub enum Part {
     Month,
     /// `January` or `Jan`
     MonthName {
-        /// Three letters.
+        /// Whether to abbreviate it to three letters.
         short: bool,
     },
     /// `01`
@@ -30,12 +30,12 @@ pub enum Part {
     DayOfYear,
     /// `Thursday` or `Thu`
     DayName {
-        /// Three letters.
+        /// Whether to abbreviate it to three letters.
         short: bool,
     },
-    /// The day of the week by its number.
+    /// The number of the day of the week.
     DayNumber {
-        /// What Sunday is: 0 or 7.
+        /// The number of Sunday: 0 or 7.
         sunday: u8,
     },
     /// `13`
@@ -48,21 +48,21 @@ pub enum Part {
     Minute,
     /// `59`
     Second,
-    /// Seconds since 1970.
+    /// Seconds since the Unix epoch.
     Epoch,
-    /// The first digits of the fraction of a second.
+    /// Digits of the fraction of a second.
     Fraction(u8),
 }
 
 impl Shape {
-    /// Reads a format; `None`: a letter in it is not known.
+    /// Parses a format; `None`: it contains an unknown specifier.
     pub fn parse(format: &str) -> Option<Self> {
         let mut parts = vec![];
         parse(format, &mut parts)?;
         Some(Self(parts.into()))
     }
 
-    /// Its parts, in order.
+    /// The parts in order.
     pub fn parts(&self) -> &[Part] {
         &self.0
     }
@@ -93,7 +93,7 @@ fn parse(mut rest: &str, parts: &mut Vec<Part>) -> Option<()> {
     Some(())
 }
 
-/// A line break would end a log line, or a header.
+/// Line breaks are refused: they would end a log line or a header.
 fn literal(text: &str) -> Option<Part> {
     (!text.contains(['\n', '\r', '\0'])).then(|| Part::Literal(text.into()))
 }
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_letters_are_refused() {
+    fn unknown_specifiers_are_refused() {
         for format in ["%Q", "%", "%0f", "%10f", "%3S", "a%", "%n", "a\nb"] {
             assert_eq!(Shape::parse(format), None, "{format}");
         }

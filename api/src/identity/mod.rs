@@ -1,6 +1,5 @@
-//! Pure. SPIFFE identities: what they look like, how they are spelled, and how one is read from a peer's
-//! certificate. Exists so that every process holds callers to the same rules, and so that no identity is ever
-//! compared as an unchecked string.
+//! Pure. SPIFFE identities: parsing, formatting, and extraction from a peer's certificate. Exists so that all processes
+//! apply the same rules to peers, and so that identities are never compared as unchecked strings.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,12 +8,12 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
-/// The name of an administrative domain, as `cluster.local`: the root of trust of the identities in it.
+/// A trust domain, for example `cluster.local`: the identities of a domain share a root of trust.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrustDomain(Arc<str>);
 
 impl TrustDomain {
-    /// Reads a trust domain as an operator writes it: Istio lets `@` stand for `.`, as in a cloud account name.
+    /// Parses a trust domain from configuration. As in Istio, `@` stands for `.`, for names of cloud accounts.
     pub fn configured(text: &str) -> Result<Self, IdentityError> {
         text.replace('@', ".").parse()
     }
@@ -55,7 +54,7 @@ impl fmt::Debug for TrustDomain {
     }
 }
 
-/// A SPIFFE id, as `spiffe://cluster.local/ns/default/sa/reviews`. Cheap to clone; compares as text.
+/// A SPIFFE id, for example `spiffe://cluster.local/ns/default/sa/reviews`. Cheap to clone; compared as text.
 #[derive(Clone)]
 pub struct SpiffeId {
     text: Arc<str>,
@@ -63,13 +62,13 @@ pub struct SpiffeId {
 }
 
 impl SpiffeId {
-    /// The id of a Kubernetes service account, spelled as Istio does.
+    /// The id of a Kubernetes service account, in Istio's form.
     pub fn workload(
         trust_domain: &TrustDomain,
         namespace: &str,
         service_account: &str,
     ) -> Result<Self, IdentityError> {
-        // Each part is checked alone, or a namespace "a/sa/b" would pass for another workload's id.
+        // Each part is checked by itself; otherwise a namespace "a/sa/b" would yield another workload's id.
         for part in [namespace, service_account] {
             check_segment(part).map_err(|reason| IdentityError::Malformed { id: shown(part), reason })?;
         }
@@ -81,27 +80,27 @@ impl SpiffeId {
         &self.text
     }
 
-    /// The id without its scheme, as Istio's policies and metrics call a principal.
+    /// The id without its scheme, which is a principal in Istio's policies and metrics.
     pub fn principal(&self) -> &str {
         &self.text[SCHEME.len()..]
     }
 
-    /// The domain the id belongs to.
+    /// The id's trust domain.
     pub fn trust_domain(&self) -> &TrustDomain {
         &self.trust_domain
     }
 
-    /// What follows the trust domain, with its leading slash; empty for the id of the domain itself.
+    /// The path after the trust domain, with its leading slash; empty for the id of the domain itself.
     pub fn path(&self) -> &str {
         &self.text[SCHEME.len() + self.trust_domain.as_str().len()..]
     }
 
-    /// The namespace, when the id has the form that `workload` gives.
+    /// The namespace, if the id has the form of `workload`.
     pub fn namespace(&self) -> Option<&str> {
         self.workload_parts().map(|(namespace, _)| namespace)
     }
 
-    /// The service account, when the id has the form that `workload` gives.
+    /// The service account, if the id has the form of `workload`.
     pub fn service_account(&self) -> Option<&str> {
         self.workload_parts().map(|(_, account)| account)
     }
@@ -177,8 +176,8 @@ impl Ord for SpiffeId {
     }
 }
 
-/// Reads the one identity that a workload's DER certificate carries, refusing whatever the X.509-SVID rules refuse
-/// in a leaf. Signatures and times are not its business: path validation happens where the roots are known.
+/// Extracts the identity of a workload's DER certificate and applies the X.509-SVID rules for leaf certificates. Does not
+/// verify signatures and validity: path validation happens where the roots are known.
 pub fn peer_identity(der: &[u8]) -> Result<SpiffeId, IdentityError> {
     let (rest, certificate) = X509Certificate::from_der(der).map_err(not_certificate)?;
     if !rest.is_empty() {
@@ -197,33 +196,33 @@ pub fn peer_identity(der: &[u8]) -> Result<SpiffeId, IdentityError> {
     Ok(id)
 }
 
-/// Why an identity, or a certificate that should carry one, is refused.
+/// Why an identity or a certificate is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    /// The text is no SPIFFE id.
+    /// The text is not a SPIFFE id.
     #[error("`{id}` is not a valid SPIFFE id: {reason}")]
     Malformed {
         /// The text, shortened for a log.
         id: String,
-        /// The rule it breaks.
+        /// The violated rule.
         reason: &'static str,
     },
-    /// The bytes are no X.509 certificate.
+    /// The bytes are not an X.509 certificate.
     #[error("not an X.509 certificate: {0}")]
     NotCertificate(String),
-    /// The certificate names no identity, or more than one.
+    /// The certificate has no identity, or more than one.
     #[error("the certificate has {0} URI names; a SPIFFE certificate has exactly one")]
     UriCount(usize),
-    /// The id is the trust domain's own, which only an authority may hold.
+    /// The id is that of the trust domain itself, which only an authority may have.
     #[error("`{0}` has no path: it names an authority, not a workload")]
     NoPath(SpiffeId),
-    /// The certificate may sign others, so it may not authenticate.
-    #[error("the certificate is an authority's ({0}); a workload's leaf is needed")]
+    /// The certificate may sign others, so it must not authenticate a workload.
+    #[error("the certificate is that of an authority ({0}), not a workload's leaf certificate")]
     Authority(&'static str),
     /// The key usage extension is missing or wrong.
     #[error("the certificate's key usage {0}")]
     KeyUsage(&'static str),
-    /// The extended key usage is there and lacks what both roles of a mesh connection need.
+    /// The extended key usage is present but lacks a usage that both ends of a mesh connection need.
     #[error("the certificate's extended key usage lacks {0}")]
     ExtendedKeyUsage(&'static str),
 }
@@ -286,7 +285,7 @@ fn not_certificate<E: fmt::Display>(reason: E) -> IdentityError {
     IdentityError::NotCertificate(format!("{reason}"))
 }
 
-/// An id from a peer can be long and hold control characters: neither belongs in a log line.
+/// Shortens and escapes an id for a log line: a peer's id may be long and contain control characters.
 fn shown(text: &str) -> String {
     text.chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect()
 }

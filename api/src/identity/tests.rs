@@ -1,4 +1,4 @@
-//! Tables of SPIFFE ids and of leaf certificates, one row for each rule.
+//! Tables of SPIFFE ids and leaf certificates, with one row for each rule.
 
 use super::*;
 use rcgen::{
@@ -9,7 +9,7 @@ use rcgen::{
 const ID: &str = "spiffe://cluster.local/ns/default/sa/reviews";
 
 #[test]
-fn a_spiffe_id_is_accepted_or_refused_by_the_standard() {
+fn spiffe_ids_are_accepted_and_refused_as_the_standard_requires() {
     let long_domain = format!("spiffe://{}/a", "d".repeat(255));
     let too_long_domain = format!("spiffe://{}/a", "d".repeat(256));
     let longest = format!("spiffe://d/{}", "p".repeat(2048 - 11));
@@ -61,7 +61,7 @@ fn the_scheme_is_normalised_and_the_path_keeps_its_case() {
 }
 
 #[test]
-fn a_workload_id_gives_its_parts_back() {
+fn a_workload_id_has_a_namespace_and_a_service_account() {
     let domain = TrustDomain::configured("team@example.org").unwrap();
     let id = SpiffeId::workload(&domain, "default", "reviews").unwrap();
     assert_eq!(id.as_str(), "spiffe://team.example.org/ns/default/sa/reviews");
@@ -81,7 +81,7 @@ fn other_forms_have_no_namespace() {
 }
 
 #[test]
-fn a_workload_cannot_smuggle_a_path_into_its_names() {
+fn a_workloads_names_cannot_contain_a_path() {
     let domain: TrustDomain = "d".parse().unwrap();
     for (namespace, account) in
         [("a/sa/b", "c"), ("a", "b/c"), ("", "b"), ("a", ""), ("..", "b"), ("a", "b?c")]
@@ -116,7 +116,7 @@ fn key_usage_not_critical() -> CustomExtension {
 }
 
 #[test]
-fn a_leaf_that_follows_the_rules_gives_its_identity() {
+fn a_valid_leaf_has_an_identity() {
     type Change = fn(&mut CertificateParams);
     let table: [(&str, Change); 4] = [
         ("as issued", |_| {}),
@@ -130,7 +130,7 @@ fn a_leaf_that_follows_the_rules_gives_its_identity() {
 }
 
 #[test]
-fn a_leaf_that_breaks_a_rule_is_refused_for_that_rule() {
+fn an_invalid_leaf_is_refused_with_the_violated_rule() {
     type Change = fn(&mut CertificateParams);
     let table: [(Change, IdentityError); 12] = [
         (|p| p.subject_alt_names.clear(), IdentityError::UriCount(0)),
@@ -178,7 +178,7 @@ fn a_leaf_that_breaks_a_rule_is_refused_for_that_rule() {
 }
 
 #[test]
-fn bytes_that_are_no_certificate_are_refused() {
+fn malformed_certificates_are_refused() {
     let mut trailing = leaf(|_| {});
     trailing.push(0);
     let cut = &trailing[..trailing.len() / 2];

@@ -1,11 +1,11 @@
-//! Pure. The signature algorithms of RFC 7518 and RFC 8037 that are verified. Only asymmetric ones exist here, so that
-//! neither `none` nor an HMAC whose secret is a public key can pass, whatever a caller accepts.
+//! Pure. The supported signature algorithms of RFC 7518 and RFC 8037. Only asymmetric ones are supported, so that neither
+//! `none` nor an HMAC keyed with a public key is ever accepted.
 
 use ring::rsa::PublicKeyComponents;
 use ring::signature::{self, RsaParameters, UnparsedPublicKey, VerificationAlgorithm};
 use std::fmt::{self, Display, Formatter};
 
-/// A signature algorithm. ES512 is not among them, since ring has no P-521.
+/// A signature algorithm. ES512 is not supported, because ring has no P-521.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// RSA (PKCS #1 v1.5) with SHA-256.
@@ -28,7 +28,7 @@ pub enum Algorithm {
     EdDsa,
 }
 
-/// A public key, in the form in which ring takes it.
+/// A public key in ring's form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PublicKey {
     /// Modulus and exponent, big-endian, without leading zeros.
@@ -42,7 +42,7 @@ pub(super) enum PublicKey {
 }
 
 impl Algorithm {
-    /// All of them, in the order in which messages list them.
+    /// All algorithms, in the order in which error messages list them.
     pub const ALL: &'static [Self] = &[
         Self::Rs256,
         Self::Rs384,
@@ -55,12 +55,12 @@ impl Algorithm {
         Self::EdDsa,
     ];
 
-    /// The algorithm that the parameter `alg` names; names are case-sensitive.
+    /// The algorithm of an `alg` parameter. Names are case-sensitive.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|algorithm| algorithm.name() == name)
     }
 
-    /// Its name in the parameter `alg`.
+    /// The value of the `alg` parameter.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rs256 => "RS256",
@@ -75,7 +75,7 @@ impl Algorithm {
         }
     }
 
-    /// Whether `key` is of this algorithm's kind and made `signature` over `message`.
+    /// Whether `signature` over `message` verifies with `key`, and `key` is of this algorithm's type.
     pub(super) fn verify(self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
         let rsa = |parameters: &'static RsaParameters| {
             let PublicKey::Rsa { n, e } = key else { return false };

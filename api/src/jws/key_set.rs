@@ -1,4 +1,4 @@
-//! Pure. A JSON Web Key Set (RFC 7517): the public keys of an issuer, and which of them verifies a signature.
+//! Pure. A JSON Web Key Set (RFC 7517): the public keys of an issuer, and the verification of signatures with them.
 
 use crate::jws::algorithm::{Algorithm, PublicKey};
 use base64::Engine;
@@ -19,25 +19,25 @@ struct Key {
 }
 
 impl KeySet {
-    /// Parses a set. Keys of other kinds or for other uses are skipped, as the standard asks; an empty set is one that
-    /// trusts nobody, and no error.
+    /// Parses a set. Keys of unsupported types or for other uses are skipped, as the standard requires. An empty set is
+    /// not an error; no signature verifies with it.
     pub fn parse(json: &[u8]) -> Result<Self, KeySetError> {
         let document: Document = serde_json::from_slice(json)?;
         Ok(Self { keys: document.keys.into_iter().filter_map(Key::read).collect() })
     }
 
-    /// How many keys are usable.
+    /// The number of usable keys.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// True without a usable key.
+    /// Whether the set has no usable key.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// Checks that the key `id` made `signature` over `message` with `algorithm`. Without an id every key that fits
-    /// the algorithm is tried.
+    /// Verifies `signature` over `message` with `algorithm` and the key `id`. Without an id, all keys of the algorithm's
+    /// type are tried.
     pub fn verify(
         &self,
         id: Option<&str>,
@@ -59,20 +59,20 @@ impl KeySet {
 #[error("not a JSON Web Key Set: {0}")]
 pub struct KeySetError(#[from] serde_json::Error);
 
-/// Why a signature is not accepted.
+/// Why a signature is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Not an algorithm that the caller accepts.
+    /// The caller does not accept the algorithm.
     #[error("its algorithm is not one of {}", .accepted.iter().map(|a| a.name()).collect::<Vec<_>>().join(", "))]
     Algorithm {
         /// The algorithms that the caller accepts.
         accepted: &'static [Algorithm],
     },
-    /// The issuer publishes no such key.
-    #[error("the issuer has no key of that id")]
+    /// The set has no such key.
+    #[error("the issuer has no key with that id")]
     Unknown,
-    /// The key did not make the signature.
-    #[error("its signature is wrong")]
+    /// The signature does not verify.
+    #[error("its signature is invalid")]
     Signature,
 }
 
@@ -103,7 +103,7 @@ impl Key {
     }
 }
 
-/// Some issuers pad the numbers with leading zeros, which the verifier refuses.
+/// Removes leading zeros, which some issuers add and ring refuses.
 fn unpadded(number: Vec<u8>) -> Vec<u8> {
     number.into_iter().skip_while(|byte| *byte == 0).collect()
 }

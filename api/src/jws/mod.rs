@@ -1,5 +1,5 @@
-//! Pure. Compact JSON Web Signatures (RFC 7515): splits a token into its parts and verifies its signature against a key
-//! set. Says nothing about the claims in it. Exists so that everybody who takes tokens verifies them in one way.
+//! Pure. Compact JSON Web Signatures (RFC 7515): splits a token into its parts and verifies its signature with a key set.
+//! Does not check claims. Exists so that all tokens are verified in the same way.
 
 pub mod key_set;
 pub mod algorithm;
@@ -10,14 +10,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
-/// A token of the form `header.payload.signature`. Nothing in it can be trusted before [`Compact::verify`].
+/// A token of the form `header.payload.signature`. Do not trust its content before [`Compact::verify`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compact<'a> {
-    /// What the first part says.
+    /// The decoded header.
     pub header: Header,
-    /// The second part, decoded; the claims of a JWT, in JSON.
+    /// The decoded payload; for a JWT its claims as JSON.
     pub payload: Vec<u8>,
-    /// The text of the first two parts, which the signature covers.
+    /// The signed text: the first two parts.
     signed: &'a [u8],
     signature: Vec<u8>,
 }
@@ -27,11 +27,11 @@ pub struct Compact<'a> {
 pub struct Header {
     /// The name of the signature's algorithm.
     pub alg: String,
-    /// The id of the key that made the signature.
+    /// The id of the signing key.
     pub kid: Option<String>,
     /// The media type of the token.
     pub typ: Option<String>,
-    /// Extensions that a recipient must understand, of which there are none here.
+    /// Extensions that a recipient must support. None is supported here.
     crit: Option<serde_json::Value>,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Compact<'a> {
         Ok(Self { header, payload: decoded(payload)?, signed, signature: decoded(signature)? })
     }
 
-    /// Checks that a key of `keys` made the signature, by one of the algorithms that the caller accepts.
+    /// Verifies the signature with a key of `keys` and one of the algorithms that the caller accepts.
     pub fn verify(&self, keys: &KeySet, accepted: &'static [Algorithm]) -> Result<(), KeyError> {
         let algorithm = Algorithm::named(&self.header.alg).filter(|algorithm| accepted.contains(algorithm));
         let algorithm = algorithm.ok_or(KeyError::Algorithm { accepted })?;
@@ -62,20 +62,20 @@ fn decoded(part: &str) -> Result<Vec<u8>, CompactError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| CompactError::Base64)
 }
 
-/// Why a text is not a compact signature.
+/// Why a token is malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CompactError {
     /// It does not have three parts.
-    #[error("it is not three parts with dots between")]
+    #[error("it does not have three parts separated by dots")]
     Parts,
     /// A part has other characters, or padding.
     #[error("a part is not base64url")]
     Base64,
     /// The header is not JSON, or does not name an algorithm.
-    #[error("its header is not JSON, or lacks a needed field")]
+    #[error("its header is not JSON, or lacks a required field")]
     Header,
-    /// RFC 7515, 4.1.11: what demands an unknown extension is invalid.
-    #[error("its header demands extensions (crit)")]
+    /// The header requires an extension (RFC 7515, 4.1.11).
+    #[error("its header requires extensions (crit)")]
     Critical,
 }
 

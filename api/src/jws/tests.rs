@@ -1,4 +1,4 @@
-//! Signatures that OpenSSL made (`vectors.json`), one by each algorithm, whole and tampered with.
+//! Signatures made with OpenSSL (`vectors.json`), one for each algorithm, intact and tampered with.
 
 use super::*;
 use serde_json::Value;
@@ -28,7 +28,7 @@ fn each_algorithm_verifies_what_openssl_signed_with_it() {
 }
 
 #[test]
-fn a_signature_holds_for_its_own_message_key_and_algorithm_only() {
+fn a_signature_verifies_only_for_its_own_message_key_and_algorithm() {
     let (keys, tokens) = vectors();
     for (algorithm, token) in &tokens {
         let compact = Compact::parse(token).unwrap();
@@ -82,7 +82,7 @@ fn symmetric_and_unsigned_tokens_never_verify() {
 }
 
 #[test]
-fn a_malformed_token_says_what_is_wrong_with_it() {
+fn a_malformed_token_is_refused_with_the_reason() {
     let critical = format!("{}.e30.AAAA", URL_SAFE_NO_PAD.encode(r#"{"alg":"ES256","crit":["b64"]}"#));
     let table = [
         ("", CompactError::Parts),
@@ -100,7 +100,7 @@ fn a_malformed_token_says_what_is_wrong_with_it() {
 }
 
 #[test]
-fn keys_that_cannot_be_used_are_skipped() {
+fn unusable_keys_are_skipped() {
     let document: Value = serde_json::from_str(include_str!("vectors.json")).unwrap();
     let count = |change: fn(&mut Value)| {
         let mut document = document.clone();

@@ -1,7 +1,7 @@
-//! The pages every process shows its operator: health, readiness, metrics, version, log level. A process merges
-//! routes of its own into this router. Reading these is open to whoever reaches the port; changing the log level, and
-//! pages that tell what the mesh is made of (`local`), are for callers on the same machine, of which
-//! `kubectl port-forward` and `kubectl exec` are two.
+//! The admin pages that every process serves: health, readiness, metrics, version and log level. A process merges its
+//! own routes into this router. All clients that reach the port may read these pages; changing the log level, and pages
+//! that reveal the configuration of the mesh (`local`), are reserved for clients on the same machine, such as
+//! `kubectl port-forward` and `kubectl exec`.
 
 use crate::process::log;
 use crate::process::metrics;
@@ -16,23 +16,23 @@ use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// What the pages show.
+/// The state that the pages show.
 #[derive(Clone)]
 pub struct AdminState {
-    /// What the process still waits for.
+    /// Readiness of the process.
     pub readiness: Readiness,
     /// The metrics of the process.
     pub registry: prometheus::Registry,
-    /// The running log.
+    /// The log and its level.
     pub log: log::Handle,
-    /// Which build runs.
+    /// The running build.
     pub build: Build,
 }
 
-/// Which build of which component runs.
+/// The component and its version.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Build {
-    /// The component's name, as `pilot`.
+    /// The component's name, for example `pilot`.
     pub component: &'static str,
     /// Its version.
     pub version: &'static str,
@@ -50,8 +50,8 @@ pub fn router(state: AdminState) -> Router {
         .with_state(state)
 }
 
-/// Pages for callers on the same machine alone: from a loopback address, or from `own`, the address at which the pages
-/// are served, which no other machine can connect from. Istio guards its debug pages in the same way.
+/// Restricts pages to clients on the same machine: from a loopback address, or from `own`, the address at which the
+/// pages are served, which no other machine can connect from. Istio restricts its debug pages in the same way.
 pub fn local(pages: Router, own: IpAddr) -> Router {
     let guard = move |peer: Option<Extension<Peer>>, request: Request, next: Next| async move {
         let address = peer.map(|peer| peer.address.ip().to_canonical());
@@ -94,22 +94,23 @@ async fn set_log_level(
 ) -> Response {
     if !peer.is_some_and(|peer| peer.address.ip().to_canonical().is_loopback()) {
         let reason =
-            "the log level is changed from the same machine only; use kubectl port-forward or exec\n";
+            "the log level can be changed only from the same machine; use kubectl port-forward or exec\n";
         return (StatusCode::FORBIDDEN, reason).into_response();
     }
     let Some(level) = query.level else {
-        return (StatusCode::BAD_REQUEST, "name the level: /log?level=debug\n").into_response();
+        return (StatusCode::BAD_REQUEST, "missing parameter: level, as in /log?level=debug\n")
+            .into_response();
     };
     match state.log.set(&level) {
         Ok(()) => {
-            tracing::info!(level, "the log level was changed");
+            tracing::info!(level, "changed the log level");
             (state.log.current() + "\n").into_response()
         }
         Err(reason) => (StatusCode::BAD_REQUEST, reason + "\n").into_response(),
     }
 }
 
-const ELSEWHERE: &str = "these pages are shown on the same machine only; use kubectl port-forward or exec\n";
+const ELSEWHERE: &str = "these pages are served only on the same machine; use kubectl port-forward or exec\n";
 
 #[cfg(test)]
 mod tests {
@@ -120,7 +121,7 @@ mod tests {
     use std::sync::Arc;
     use tower_service::Service;
 
-    /// The log lives as long as its subscriber, which is therefore handed out too.
+    /// Returns the subscriber as well, because the log lives as long as it does.
     fn state() -> (AdminState, impl Sized) {
         let (subscriber, log) = log::build(Format::Text);
         let registry = metrics::registry("citadel", "1.2.3");
@@ -149,7 +150,7 @@ mod tests {
     const LOCAL: &str = "127.0.0.1:1";
 
     #[tokio::test]
-    async fn readiness_names_what_is_waited_for() {
+    async fn readiness_names_the_pending_parts() {
         let (state, _log) = state();
         let gate = state.readiness.wait_for("root");
         for path in ["/ready", "/readyz"] {
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metrics_and_version_tell_the_build() {
+    async fn metrics_and_version_name_the_build() {
         let (state, _log) = state();
         let (_, page) = ask(&state, Method::GET, "/metrics", LOCAL).await;
         assert!(page.contains("istio_build{component=\"citadel\",tag=\"1.2.3\"} 1"), "{page}");
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn local_pages_are_shown_on_the_same_machine_alone() {
+    async fn local_pages_are_served_only_on_the_same_machine() {
         let cases = [
             ("0.0.0.0", Some("127.0.0.1:9"), 200),
             ("0.0.0.0", Some("[::1]:9"), 200),
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_log_level_is_read_by_all_and_changed_from_the_same_machine() {
+    async fn all_clients_read_the_log_level_and_local_ones_change_it() {
         let (state, _log) = state();
         let remote = "10.0.0.1:1";
         assert_eq!(ask(&state, Method::POST, "/log?level=warn", remote).await.0, 403);

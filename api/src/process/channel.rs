@@ -1,5 +1,5 @@
-//! A gRPC channel to another process of the mesh, over plaintext or TLS with our own verifiers. Exists because the
-//! gRPC library's TLS knows DNS names only, and the mesh verifies identities.
+//! Opens a gRPC channel to another process of the mesh, over plaintext or TLS with our own verifiers. Exists because the
+//! gRPC library verifies only DNS names, and the mesh verifies identities.
 
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -14,8 +14,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-/// A channel to `address` (`host:port`) that connects when first used and again after a loss. With `tls`, HTTP/2 is
-/// negotiated by ALPN and the configuration's verifier decides about the server.
+/// A channel to `address` (`host:port`) that connects on first use and reconnects when the connection is lost. With
+/// `tls`, HTTP/2 is negotiated by ALPN and the configuration's verifier checks the server.
 pub fn lazy(address: &str, tls: Option<ClientConfig>) -> Result<Channel, String> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     let uri: Uri = format!("{scheme}://{address}")
@@ -82,15 +82,15 @@ async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     Err(refused)
 }
 
-/// Marks the sockets of all channels of this process from here on, so that capture rules leave them alone where a
-/// process cannot be told by its user. The first mark stays.
+/// Sets the mark (`SO_MARK`) of the sockets that this process's channels open from now on, so that capture rules can
+/// skip them where the process cannot be identified by its user. The first call wins.
 pub fn mark_sockets(mark: u32) {
     let _ = MARK.set(mark);
 }
 
 static MARK: OnceLock<u32> = OnceLock::new();
 
-/// A byte stream, whatever carries it.
+/// A byte stream over any transport.
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}

@@ -1,10 +1,10 @@
-//! Pure. Durations as people write them on command lines and in mesh configuration: `24h`, `1h30m`, `100ms`, `1.5s`.
-//! Exists because flags, Istio's YAML and Go tools share this grammar and no dependency of ours reads it.
+//! Pure. Parses and formats durations in Go's syntax: `24h`, `1h30m`, `100ms`, `1.5s`. Exists because flags and Istio's
+//! YAML use this syntax and no dependency of ours parses it.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Parses a duration. Usable as a clap value parser.
+/// Parses a duration. Can be used as a clap value parser.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let refused =
         |reason: &str| format!("`{text}` is not a duration: {reason}; write it as 24h, 1h30m or 100ms");
@@ -18,7 +18,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         let (number, tail) = rest.split_at(number_end);
         let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
-        let unit = unit_nanos(unit).ok_or_else(|| refused("its units are ns, us, ms, s, m and h"))?;
+        let unit = unit_nanos(unit).ok_or_else(|| refused("the units are ns, us, ms, s, m and h"))?;
         let part = scaled(number, unit).ok_or_else(|| refused("a unit needs a number before it"))?;
         nanos = nanos.checked_add(part).ok_or_else(|| refused("it is too long"))?;
         rest = tail;
@@ -29,7 +29,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     u64::try_from(nanos).map(Duration::from_nanos).map_err(|_| refused("it is too long"))
 }
 
-/// Writes a duration the way `parse` reads it, in the fewest units.
+/// Formats a duration so that `parse` reads it, in the fewest units.
 pub fn display(duration: Duration) -> String {
     if duration.is_zero() {
         return "0s".to_owned();
@@ -55,7 +55,7 @@ fn scaled(number: &str, unit: u128) -> Option<u128> {
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    // More digits than a nanosecond's share of an hour cannot change the result.
+    // Further digits are below a nanosecond even in hours.
     let fraction = &fraction[..fraction.len().min(13)];
     let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
     let part: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_go_reads_them() {
+    fn durations_parse_as_in_go() {
         let table = [
             ("24h", 86_400_000_000_000),
             ("1h30m", 5_400_000_000_000),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused_with_the_way_to_write_it() {
+    fn an_invalid_duration_is_refused_with_the_expected_syntax() {
         for text in ["", "24", "h", "1d", "-1s", "1 s", "1.2.3s", ".s", "1h 3m", "99999999999999999h", "1h1"]
         {
             let error = parse(text).expect_err(text);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_displayed_reads_back_as_the_same_duration() {
+    fn a_formatted_duration_parses_to_the_same_duration() {
         for nanos in [0, 1, 999, 1_000, 1_500_000_000, 86_400_000_000_000, 3_661_001_001_001] {
             let duration = Duration::from_nanos(nanos);
             assert_eq!(parse(&display(duration)), Ok(duration));

@@ -1,6 +1,6 @@
-//! A process's own certificate: makes a key and a CSR, proves who it is with its projected token or its current
-//! certificate, and asks the authority. Exists because proxies, pilot and `ostria up` enroll in the same way. The
-//! key is made here and leaves the process never.
+//! Requests a process's own certificate: creates a key and a CSR, authenticates with its projected token or its current
+//! certificate, and calls the certificate authority. Exists because proxies, pilot and `ostria up` enroll in the same
+//! way. The key never leaves the process.
 
 use crate::certificate::{CertificateClient, IstioCertificateRequest};
 use crate::identity::SpiffeId;
@@ -15,20 +15,20 @@ use std::time::{Duration, SystemTime};
 use tonic::Request;
 use tonic::metadata::MetadataValue;
 
-/// Where and how to ask.
+/// The certificate authority and how to authenticate to it.
 #[derive(Debug, Clone)]
 pub struct Authority {
     /// `host:port` of the certificate service.
     pub address: String,
     /// PEM file with the mesh's trust anchors, read for each request.
     pub roots: PathBuf,
-    /// File with the projected token, read for each request; `None`: only the current certificate is shown.
+    /// File with the projected token, read for each request; `None`: only the current certificate is sent.
     pub token: Option<PathBuf>,
-    /// Which server is taken for the authority: nobody else is shown the token.
+    /// Identities that the authority may have. The token is sent to no other server.
     pub server: Expected,
-    /// `clusterid` metadata that tells the authority which token issuer to ask.
+    /// `clusterid` metadata, which selects the token issuer at the authority.
     pub cluster_id: String,
-    /// Wished life; `None`: the authority's default.
+    /// The requested validity; `None`: the authority's default.
     pub validity: Option<Duration>,
 }
 
@@ -41,11 +41,11 @@ pub struct Issued {
     pub key: String,
     /// PEM trust anchors.
     pub roots: String,
-    /// Start of its life.
+    /// Start of its validity.
     pub not_before: SystemTime,
-    /// End of its life.
+    /// End of its validity.
     pub not_after: SystemTime,
-    /// Who it says we are.
+    /// The identity in it.
     pub identity: SpiffeId,
 }
 
@@ -55,10 +55,10 @@ impl fmt::Debug for Issued {
     }
 }
 
-/// Why there is no certificate.
+/// Why enrolment failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrollError {
-    /// A file that is needed cannot be read.
+    /// A required file cannot be read.
     #[error("cannot read {file}: {source}")]
     File {
         /// Its path.
@@ -66,17 +66,17 @@ pub enum EnrollError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// Keys and certificates do not fit together.
-    #[error("TLS towards the certificate authority cannot be set up")]
+    /// A key or certificate is invalid, or they do not match.
+    #[error("cannot set up TLS to the certificate authority")]
     Tls(#[from] TlsError),
     /// The key or the CSR could not be made.
-    #[error("the certificate request cannot be made: {0}")]
+    #[error("cannot create the certificate request: {0}")]
     Csr(#[from] rcgen::Error),
-    /// The address cannot be used.
+    /// The address is invalid.
     #[error("{0}")]
     Address(String),
-    /// The authority did not answer, or refused.
-    #[error("the certificate authority at {address} says {}: {message}", code.description())]
+    /// The authority did not respond, or refused the request.
+    #[error("the certificate authority at {address} returned {}: {message}", code.description())]
     Authority {
         /// Its address.
         address: String,
@@ -85,28 +85,28 @@ pub enum EnrollError {
         /// Its reason.
         message: String,
     },
-    /// The answer is not a usable certificate.
-    #[error("the certificate authority's answer cannot be used: {0}")]
-    Answer(String),
+    /// The response is not a usable certificate.
+    #[error("the certificate authority's response is invalid: {0}")]
+    Response(String),
 }
 
-/// Asks for a certificate: with the token, and over mTLS with the current certificate while it is valid.
+/// Requests a certificate: with the token, and over mTLS with the current certificate while it is valid.
 ///
-/// An authority that has changed its root refuses the connection itself when it is shown a certificate of the old one.
-/// The token alone is tried then, so that no process is locked out until it restarts.
+/// An authority that has changed its root refuses connections with a certificate of the old root. Then the token alone
+/// is tried, so that the process need not be restarted.
 pub async fn enroll(authority: &Authority, current: Option<&Issued>) -> Result<Issued, EnrollError> {
-    let shown = current.filter(|current| current.not_after > now());
-    match ask(authority, shown).await {
+    let sent = current.filter(|current| current.not_after > now());
+    match request_certificate(authority, sent).await {
         Err(EnrollError::Authority { code, .. })
-            if shown.is_some() && authority.token.is_some() && is_connection_failure(code) =>
+            if sent.is_some() && authority.token.is_some() && is_connection_failure(code) =>
         {
-            ask(authority, None).await
+            request_certificate(authority, None).await
         }
-        answer => answer,
+        response => response,
     }
 }
 
-/// The codes that a lost or refused connection shows as; a refusal of the service itself has another.
+/// Whether a code stands for a lost or refused connection rather than a refusal by the service.
 fn is_connection_failure(code: tonic::Code) -> bool {
     use tonic::Code::{Cancelled, Internal, Unavailable, Unknown};
     matches!(code, Cancelled | Internal | Unavailable | Unknown)
@@ -117,10 +117,10 @@ fn now() -> SystemTime {
     SystemTime::now()
 }
 
-async fn ask(authority: &Authority, current: Option<&Issued>) -> Result<Issued, EnrollError> {
+async fn request_certificate(authority: &Authority, current: Option<&Issued>) -> Result<Issued, EnrollError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let mut params = CertificateParams::default();
-    // Names in the request would be ignored: the authority takes the identity from the caller.
+    // The authority ignores names in the request: it takes the identity from the caller.
     params.distinguished_name = DistinguishedName::new();
     let csr = params.serialize_request(&key)?.pem()?;
 
@@ -133,17 +133,17 @@ async fn ask(authority: &Authority, current: Option<&Issued>) -> Result<Issued, 
     add_credentials(&mut request, authority)?;
 
     let mut client = CertificateClient::new(channel(authority, current)?);
-    let answer = client.create_certificate(request).await.map_err(|status| EnrollError::Authority {
+    let response = client.create_certificate(request).await.map_err(|status| EnrollError::Authority {
         address: authority.address.clone(),
         code: status.code(),
         message: status.message().to_owned(),
     })?;
-    issued(&answer.into_inner().cert_chain, key.serialize_pem())
+    issued(&response.into_inner().cert_chain, key.serialize_pem())
 }
 
-/// When to renew a certificate that was `received` now: at half of the life that is left, moved by `jitter` (-1 to 1)
-/// hundredths of it. Its start does not count, because authorities set it back for the sake of slow clocks: a short
-/// life would be half over at once.
+/// When to renew a certificate that was `received` now: after half of the remaining validity, shifted by `jitter` (-1 to
+/// 1) hundredths of it. The start of the validity does not count, because authorities backdate it to allow for clock
+/// skew: half of a short validity would have passed at once.
 pub fn renewal(received: SystemTime, not_after: SystemTime, jitter: f64) -> SystemTime {
     let life = not_after.duration_since(received).unwrap_or_default();
     received + life.mul_f64((0.5 + 0.01 * jitter.clamp(-1.0, 1.0)).clamp(0.0, 1.0))
@@ -181,10 +181,10 @@ fn add_credentials<T>(request: &mut Request<T>, authority: &Authority) -> Result
     Ok(())
 }
 
-/// The authority answers with the leaf first and the root (or bundle of roots) last.
-fn issued(answer: &[String], key: String) -> Result<Issued, EnrollError> {
-    let unusable = |why: String| EnrollError::Answer(why);
-    let [chain @ .., roots] = answer else { return Err(unusable("it is empty".into())) };
+/// Reads the response: the leaf first, the root (or bundle of roots) last.
+fn issued(response: &[String], key: String) -> Result<Issued, EnrollError> {
+    let unusable = |why: String| EnrollError::Response(why);
+    let [chain @ .., roots] = response else { return Err(unusable("it is empty".into())) };
     if chain.is_empty() {
         return Err(unusable("it holds a single certificate; a leaf and a root are needed".into()));
     }
@@ -211,7 +211,7 @@ fn read(file: &PathBuf) -> Result<Vec<u8>, EnrollError> {
     std::fs::read(file).map_err(|source| EnrollError::File { file: file.clone(), source })
 }
 
-/// Limit for one request.
+/// Timeout of a request.
 const LIMIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn renewal_is_at_half_of_the_life_give_or_take_a_hundredth() {
+    fn renewal_is_at_half_of_the_remaining_validity_with_one_percent_jitter() {
         let (start, end) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(1000));
         for (jitter, seconds) in [(0.0, 500), (1.0, 510), (-1.0, 490), (9.0, 510)] {
             assert_eq!(renewal(start, end, jitter), start + Duration::from_secs(seconds), "{jitter}");
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_root_is_refused() {
+    fn a_response_without_a_root_is_refused() {
         assert!(issued(&[], String::new()).is_err());
         assert!(issued(&["x".into()], String::new()).is_err());
         assert!(issued(&["x".into(), "y".into()], String::new()).is_err());

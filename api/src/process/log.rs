@@ -1,5 +1,5 @@
-//! The process's own log: lines for people or JSON for machines, on standard error, with a level that can change while
-//! it runs. Exists so that every binary logs alike and an operator can raise the level without a restart.
+//! The process's own log: text or JSON lines on standard error, with a level that can be changed at run time. Exists so
+//! that all binaries log in the same way and an operator can change the level without a restart.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -9,12 +9,12 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
-/// How a line looks.
+/// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object in each line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -24,10 +24,10 @@ pub struct Handle {
     filter: Arc<reload::Handle<Targets, Registry>>,
 }
 
-/// Starts logging at `level`, which is a word (`info`) or a list of directives (`info,citadel=debug`). A level that
-/// cannot be read falls back to `info` and says so, for a typing mistake should not keep a mesh from starting.
+/// Starts logging at `level`, which is a name (`info`) or a list of directives (`info,citadel=debug`). An invalid level
+/// is replaced by `info` with a warning, because a typing mistake should not keep a mesh from starting.
 ///
-/// A process has one log: a second call changes its level and leaves its format.
+/// A process has one log: a second call changes its level but not its format.
 pub fn init(level: &str, format: Format) -> Handle {
     static RUNNING: OnceLock<Handle> = OnceLock::new();
     let mut first = false;
@@ -43,7 +43,7 @@ pub fn init(level: &str, format: Format) -> Handle {
     handle.clone()
 }
 
-/// A log at level `info` that nothing writes to yet.
+/// A log at level `info` that is not installed as the process's log.
 pub(crate) fn build(format: Format) -> (impl Subscriber + Send + Sync, Handle) {
     let (filter, handle) = reload::Layer::new(Targets::new().with_default(LevelFilter::INFO));
     let lines = fmt::layer().with_writer(io::stderr);
@@ -58,23 +58,22 @@ impl Handle {
     /// Changes the level.
     pub fn set(&self, level: &str) -> Result<(), String> {
         let filter = directives(level)?;
-        self.filter.reload(filter).map_err(|error| format!("the log level cannot change: {error}"))
+        self.filter.reload(filter).map_err(|error| format!("cannot change the log level: {error}"))
     }
 
-    /// The directives in force.
+    /// The current directives.
     pub fn current(&self) -> String {
         self.filter.with_current(ToString::to_string).unwrap_or_else(|error| error.to_string())
     }
 }
 
-/// A level as every binary takes it on its command line: refused with the levels that there are. Usable as a clap value
-/// parser.
+/// Checks the level on a command line; the error names the valid levels. Can be used as a clap value parser.
 pub fn level(text: &str) -> Result<String, String> {
     directives(text).map(|_| text.to_owned())
 }
 
 fn directives(level: &str) -> Result<Targets, String> {
-    // A single unknown word would be taken for a target's name and silence everything else.
+    // A single unknown word would be parsed as a target's name, which would silence all other targets.
     let level = level.replace(' ', "");
     let unknown = |word: &str| word.parse::<LevelFilter>().is_err();
     if level.split(',').any(|part| part.is_empty() || (!part.contains('=') && unknown(part))) {
@@ -92,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_level_is_a_word_or_a_list_of_directives() {
+    fn a_level_is_a_name_or_a_list_of_directives() {
         for level in ["info", "DEBUG", "off", "info,citadel=debug", "warn, h2=error"] {
             assert!(directives(level).is_ok() && super::level(level).is_ok(), "{level}");
         }
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_level_changes_and_a_refused_one_leaves_it_alone() {
+    fn the_level_changes_unless_the_requested_one_is_invalid() {
         let (_subscriber, handle) = build(Format::Text);
         assert_eq!(handle.set("debug"), Ok(()));
         assert_eq!(handle.current(), "debug");

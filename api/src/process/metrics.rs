@@ -1,14 +1,14 @@
-//! The process's own metrics: what it costs and which build it is, and the text page they are read from. Exists so
-//! that every binary answers `/metrics` with the names that dashboards already query.
+//! The process's own metrics: its resource usage, its build, and the page that Prometheus scrapes. Exists so that the
+//! `/metrics` pages of all binaries use the names that dashboards already query.
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, Gauge, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
-/// The content type of the text page.
+/// The content type of the metrics page.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A registry with the process's cost and `istio_build` in it.
+/// Creates a registry with the process's resource usage and `istio_build`.
 pub fn registry(component: &str, version: &str) -> Registry {
     let registry = Registry::new();
     let build =
@@ -20,20 +20,20 @@ pub fn registry(component: &str, version: &str) -> Registry {
     registry
 }
 
-/// The registry as the text that Prometheus scrapes.
+/// Renders the registry in Prometheus's text format.
 pub fn render(registry: &Registry) -> String {
     let mut page = Vec::new();
     match TextEncoder::new().encode(&registry.gather(), &mut page) {
         Ok(()) => String::from_utf8_lossy(&page).into_owned(),
-        // A family that cannot be written is a programming error, but a scrape must still answer.
+        // A family that cannot be rendered is a programming error, but the scrape must still get a response.
         Err(error) => {
-            tracing::error!(%error, "metrics cannot be rendered");
+            tracing::error!(%error, "cannot render the metrics");
             String::new()
         }
     }
 }
 
-/// Reads `/proc` when scraped, so an idle process pays nothing.
+/// Resource usage of the process, read from `/proc` for each scrape.
 struct ProcessCost {
     memory: IntGauge,
     virtual_memory: IntGauge,
@@ -74,7 +74,7 @@ impl ProcessCost {
             self.threads.set(stat.threads);
             self.start.set(boot_time(&file("/proc/stat")) + stat.start_ticks as f64 / TICKS_PER_SECOND);
         }
-        // One of the entries is the descriptor that lists them.
+        // One of the entries is the descriptor of the listing itself.
         let files = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1));
         self.files.set(files.try_into().unwrap_or(i64::MAX));
     }
@@ -95,7 +95,7 @@ impl Collector for ProcessCost {
     }
 }
 
-/// The CPU time is set, not incremented, so it is held in a gauge; what is exposed must still be a counter.
+/// Converts a gauge to a counter: the CPU time is set, not incremented, but must be exposed as a counter.
 fn as_counter(family: &mut MetricFamily) {
     family.set_field_type(prometheus::proto::MetricType::COUNTER);
     for metric in family.mut_metric() {
@@ -105,7 +105,7 @@ fn as_counter(family: &mut MetricFamily) {
     }
 }
 
-/// What we need of `/proc/self/stat`.
+/// The fields of `/proc/self/stat` that are used.
 struct Stat {
     cpu_ticks: u64,
     threads: i64,
@@ -114,7 +114,7 @@ struct Stat {
 
 impl Stat {
     fn parse(text: &str) -> Option<Self> {
-        // The program's name, in parentheses, may hold spaces and parentheses of its own.
+        // The program's name, in parentheses, may itself contain spaces and parentheses.
         let (_, after_name) = text.rsplit_once(')')?;
         let fields: Vec<&str> = after_name.split_whitespace().collect();
         let number = |position: usize| fields.get(position)?.parse::<u64>().ok();
@@ -136,7 +136,7 @@ fn boot_time(stat: &str) -> f64 {
     value.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
 }
 
-/// The unit of the kernel's interface, fixed at 100 on every Linux architecture we run on.
+/// Clock ticks per second (`USER_HZ`), which is 100 on all supported Linux architectures.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 #[cfg(test)]
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_tells_the_build_and_the_cost_of_the_process() {
+    fn the_page_has_the_build_and_the_resource_usage() {
         let registry = registry("citadel", "1.2.3");
         let page = render(&registry);
         assert!(page.contains("istio_build{component=\"citadel\",tag=\"1.2.3\"} 1\n"), "{page}");

@@ -1,5 +1,5 @@
-//! The shell that every server process wears: logging, readiness, metrics, the admin pages, TLS, and serving with a
-//! graceful end. Exists so that five binaries start, report and stop alike, and so that operators learn it once.
+//! The shell that all server processes share: logging, readiness, metrics, admin pages, TLS, and serving with a graceful
+//! shutdown. Exists so that all binaries start, report and stop in the same way.
 
 pub mod dns;
 pub mod enroll;

@@ -1,19 +1,19 @@
-//! How many files the process may open. Every connection is one, and the soft limit is often one for programs that open
-//! a few.
+//! The limit on the process's open files. Each connection is an open file, and the default soft limit is often too low
+//! for a server.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Takes as many as the hard limit allows. What fails is no reason not to start.
+/// Raises the soft limit to the hard limit. A failure is reported and does not keep the process from starting.
 pub fn raise() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
     {
-        eprintln!("the limit on open files stays at {soft}: {error}");
+        eprintln!("cannot raise the limit on open files above {soft}: {error}");
     }
 }
 
-/// How many there may be.
+/// The soft limit.
 pub fn limit() -> usize {
     let limit = getrlimit(Resource::RLIMIT_NOFILE);
     limit.map_or(usize::MAX, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX))
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_raised_limit_is_the_hard_one() {
+    fn the_soft_limit_is_raised_to_the_hard_limit() {
         raise();
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         assert_eq!(soft, hard);

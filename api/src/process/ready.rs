@@ -1,38 +1,38 @@
-//! Readiness as a set of things still waited for. Exists so that each part of a process holds a gate of its own and
-//! `/readyz` can say what is missing, and so that tests wait for a server instead of sleeping.
+//! Readiness as a set of open gates. Exists so that each part of a process has a gate of its own, `/readyz` can name the
+//! missing parts, and tests wait for a server instead of sleeping.
 
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// What the process still waits for before it is ready. Clones share the set.
+/// The gates that must be done before the process is ready. Clones share the set.
 #[derive(Clone)]
 pub struct Readiness {
     pending: Arc<watch::Sender<Vec<String>>>,
 }
 
 impl Readiness {
-    /// Nothing is waited for yet.
+    /// Creates an empty set.
     pub fn new() -> Self {
         Self { pending: Arc::new(watch::Sender::new(Vec::new())) }
     }
 
-    /// Makes readiness wait until the gate is done or dropped.
+    /// Adds a gate: the process is not ready until the gate is done or dropped.
     pub fn wait_for(&self, what: &str) -> Gate {
         self.pending.send_modify(|pending| pending.push(what.to_owned()));
         Gate { readiness: self.clone(), what: what.to_owned() }
     }
 
-    /// True when every gate is done.
+    /// Whether all gates are done.
     pub fn is_ready(&self) -> bool {
         self.pending.borrow().is_empty()
     }
 
-    /// The gates still open, in the order they were set up.
+    /// The names of the open gates, in the order in which they were added.
     pub fn pending(&self) -> Vec<String> {
         self.pending.borrow().clone()
     }
 
-    /// Resolves when every gate is done.
+    /// Waits until all gates are done.
     pub async fn until_ready(&self) {
         self.pending
             .subscribe()
@@ -49,15 +49,15 @@ impl Default for Readiness {
     }
 }
 
-/// One thing that readiness waits for; dropping it means it has come.
-#[must_use = "a gate that is dropped at once holds nothing back"]
+/// A part of the process that must be ready. Dropping the gate marks it as done.
+#[must_use = "a gate that is dropped at once has no effect"]
 pub struct Gate {
     readiness: Readiness,
     what: String,
 }
 
 impl Gate {
-    /// Marks the thing as there.
+    /// Marks the part as ready.
     pub fn done(self) {}
 }
 
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readiness_waits_for_every_gate_and_names_the_open_ones() {
+    fn readiness_waits_for_all_gates_and_names_the_open_ones() {
         let readiness = Readiness::new();
         assert!(readiness.is_ready());
         let (first, second, twin) =

@@ -1,10 +1,10 @@
-//! Waits for the operating system's request to end. Exists so that every process treats SIGTERM, which a kubelet
-//! sends, and SIGINT, which a person sends, as the same wish: drain, then leave.
+//! Waits for the signal to shut down. Exists so that all processes handle SIGTERM, which the kubelet sends, and SIGINT,
+//! which a person sends, in the same way: they drain, then exit.
 
 use tokio::signal::unix::{SignalKind, signal as listen};
 
-/// Resolves when the process is asked to end. The signals are caught from this call on, not from the first poll, so
-/// that a process that has said it is up is never cut short. Call it inside the runtime.
+/// Waits for SIGTERM or SIGINT. The signals are caught from this call on, not from the first poll, so that a process
+/// that has reported to be ready always drains. Must be called inside the runtime.
 pub fn signal() -> impl Future<Output = ()> + Send {
     let signals = listen(SignalKind::terminate()).and_then(|t| Ok((t, listen(SignalKind::interrupt())?)));
     async move {
@@ -14,11 +14,11 @@ pub fn signal() -> impl Future<Output = ()> + Send {
                     _ = terminate.recv() => "SIGTERM",
                     _ = interrupt.recv() => "SIGINT",
                 };
-                tracing::info!(signal = name, "asked to end; draining");
+                tracing::info!(signal = name, "shutting down: draining");
             }
             Err(error) => {
-                // Without handlers the default action of the signals still ends the process, only less gently.
-                tracing::warn!(%error, "signals cannot be handled: the process will end without draining");
+                // Without handlers, the default action of the signals ends the process at once.
+                tracing::warn!(%error, "cannot handle signals: the process will exit without draining");
                 std::future::pending::<()>().await;
             }
         }

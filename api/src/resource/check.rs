@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_question_of_thousands_of_objects_is_read() {
+    fn a_request_with_thousands_of_objects_is_parsed() {
         let object = serde_json::json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "namespace": "b", "labels": {"app": "a"}},
             "spec": {"selector": {"app": "a"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_grow_when_read_is_refused_before_it_is() {
+    fn a_text_whose_values_would_take_too_much_memory_is_refused() {
         let inner = |part: &str| {
             format!("{{\"objects\":[{{\"object\":[{}0]}}]}}", part.repeat(1_000_000 / part.len() * 8))
         };
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn brackets_in_texts_weigh_nothing() {
+    fn brackets_in_strings_do_not_count() {
         let text = format!("{{\"objects\":[{{\"object\":{{\"a\":\"{}\\\"\"}}}}]}}", "{[,".repeat(1_000_000));
         assert_eq!(Question::read(text.as_bytes()).unwrap().objects.len(), 1);
     }

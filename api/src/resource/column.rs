@@ -150,7 +150,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn durations_are_written_as_kubectl_writes_them() {
+    fn durations_are_formatted_as_in_kubectl() {
         let (minute, hour, day) = (60, 3600, 86_400);
         let table = [
             (-5, "0s"),

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_the_mesh_that_is_read_is_defined() {
+    fn every_supported_kind_of_the_mesh_has_a_definition() {
         let names: Vec<String> =
             all().iter().map(|crd| crd["metadata"]["name"].as_str().unwrap().to_owned()).collect();
         let mut read: Vec<String> = crate::resource::kind::Kind::all()
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_is_what_a_cluster_takes() {
+    fn a_definition_has_the_form_that_clusters_accept() {
         let all = all();
         let one = all.iter().find(|crd| crd["spec"]["names"]["kind"] == "PeerAuthentication").unwrap();
         insta::assert_snapshot!(serde_json::to_string_pretty(one).unwrap());

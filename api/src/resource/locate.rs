@@ -139,7 +139,7 @@ spec:
     }
 
     #[test]
-    fn a_field_that_is_not_there_has_the_line_of_what_is_around_it() {
+    fn a_missing_field_has_the_line_of_its_enclosing_field() {
         for (path, expected) in [
             ("metadata.namespace", Some(3)),
             ("spec.http[1].retries.attempts", Some(17)),
@@ -154,7 +154,7 @@ spec:
     }
 
     #[test]
-    fn json_and_malformed_text_are_read_as_far_as_they_go() {
+    fn json_and_malformed_text_are_searched_as_far_as_they_parse() {
         let json = "{\"kind\": \"A\",\n \"spec\": {\n  \"ports\": [\n   {\"port\": 1},\n   {\"port\": 2}]}}";
         assert_eq!(line(json, "spec.ports[1].port"), Some(5));
         assert_eq!(line("a:\n  b: [\n", "a.b"), Some(2));

@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_known_in_full_is_read() {
+    fn a_value_without_unknown_fields_is_accepted() {
         let inner = |number| Inner { number, text: None };
         let value =
             json!({"inner": [{"number": 1}], "named": {"a": {"number": 2, "text": null}}, "form": "None"});
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_of_an_enum_is_read() {
+    fn each_form_of_an_enum_is_accepted() {
         let form = |value: Value| read::<Outer>(&json!({"form": value})).unwrap().form.unwrap();
         assert_eq!(form(json!({"None": null})), Form::None);
         assert_eq!(form(json!({"One": {"number": 3}})), Form::One(Inner { number: 3, text: None }));
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn every_unknown_field_is_told_with_its_place() {
+    fn every_unknown_field_is_reported_with_its_path() {
         let value = json!({
             "x": {"y": 1}, "inner": [{}, {"numbre": 1}], "named": {"a": {"z": []}},
             "form": {"Many": {"items": [{"q": 1}], "r": 2}},
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_that_was_meant_is_one_of_the_same_object() {
+    fn a_suggested_name_is_a_field_of_the_same_object() {
         let next = |value: Value| read::<Outer>(&value).unwrap_err().remove(0).next;
         assert_eq!(next(json!({"inner": [{"numbre": 1}]})), "did you mean `number`?");
         assert_eq!(next(json!({"form": {"Many": {"itmes": []}}})), "did you mean `items`?");
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_wrong_type_is_told_with_its_place_after_what_is_unknown() {
+    fn the_first_wrong_type_is_reported_with_its_path_after_unknown_fields() {
         let table = [
             (json!({"inner": [{"number": 1}, {"number": "2"}]}), "inner[1].number"),
             (json!({"inner": [{"number": 70_000}]}), "inner[0].number"),

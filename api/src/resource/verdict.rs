@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_stands_by_what_it_answered_since_the_snapshot() {
+    fn a_proxys_state_follows_from_its_responses_since_the_snapshot() {
         let refuses =
             |answer: &ProxyAnswer, snapshot| matches!(answer.standing(snapshot), Standing::Refused(_));
         assert_eq!(answer(5, 5, &[]).standing(5), Standing::Acknowledged);
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_settle_in_the_wanted_version_when_all_proxies_have_answered() {
+    fn a_wait_ends_when_objects_have_the_version_and_all_proxies_have_responded() {
         let verdict = |generation| ObjectVerdict {
             kind: "Service".into(),
             name: "a".into(),
@@ -264,7 +264,7 @@ mod tests {
         assert!(!told(1, 3).settles(&[wanted(2, "u", false)]), "an older version");
         assert!(!told(2, 3).settles(&[wanted(2, "other", false)]), "another object of that name");
         assert!(!told(2, 2).settles(&[wanted(2, "u", false)]), "the proxy has not answered");
-        assert!(!told(2, 9).settles(&[wanted(2, "u", true)]), "it is still there");
+        assert!(!told(2, 9).settles(&[wanted(2, "u", true)]), "the object still exists");
         let gone = |acknowledged| Verdicts { objects: vec![], ..told(2, acknowledged) };
         assert!(gone(4).settles(&[wanted(0, "", true)]));
         assert!(!gone(3).settles(&[wanted(0, "", true)]), "the newest snapshot is without it");

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_paces_names_says_nothing_of_other_clusters() {
+    fn dns_refresh_settings_are_absent_for_other_clusters() {
         #[allow(deprecated)]
         let mut cluster = wire::Cluster { respect_dns_ttl: true, ..wire::Cluster::default() };
         let found = decode(&mut cluster, &Discovery::Eds("a".into()));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resolver_may_tune_its_queries_and_ask_no_other_servers() {
+    fn resolver_settings_may_tune_queries_but_not_name_other_servers() {
         let with = |cares: &CaresDnsResolverConfig| {
             let config = TypedExtensionConfig { name: "cares".into(), typed_config: Some(pack(cares)) };
             decoded(wire::Cluster { typed_dns_resolver_config: Some(config), ..wire::Cluster::default() })

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_message_stay_as_they_are() {
+    fn malformed_messages_stay_unchanged() {
         let mut bytes = *b"\xff\xff\xff\x01nonsense";
         sort_maps(&mut bytes, &STRUCT);
         assert_eq!(&bytes, b"\xff\xff\xff\x01nonsense");

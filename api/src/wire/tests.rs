@@ -76,7 +76,7 @@ fn a_type_that_is_not_ours_is_refused_by_its_name() {
 }
 
 #[test]
-fn a_message_deeper_than_the_parser_goes_is_refused() {
+fn a_message_nested_deeper_than_the_parsers_limit_is_refused() {
     use envoy_types::pb::envoy::config::rbac::v3::{Permission, permission::Rule};
     let mut rule = Permission { rule: Some(Rule::Any(true)) };
     for _ in 0..500 {

@@ -71,7 +71,7 @@ impl<S: Discover> Methods for Discovery<S> {
             }
             _ => {
                 return unimplemented(
-                    "this service has DeltaAggregatedResources and StreamAggregatedResources only",
+                    "this service has only the methods DeltaAggregatedResources and StreamAggregatedResources",
                 );
             }
         };
@@ -110,12 +110,12 @@ impl<B, D: Bounded, F: Fn(D) -> Request> Incoming<B, D, F> {
         let Some((prefix, rest)) = self.buffer.split_first_chunk::<PREFIX>() else { return Ok(None) };
         let [compressed, length @ ..] = *prefix;
         if compressed != 0 {
-            return Err(Status::unimplemented("compressed messages are not taken"));
+            return Err(Status::unimplemented("compressed messages are not supported"));
         }
         let length = u32::from_be_bytes(length) as usize;
         if length > self.limit {
             let limit = self.limit;
-            let reason = format!("a message of {length} bytes; at most {limit} are taken");
+            let reason = format!("message of {length} bytes exceeds the limit of {limit} bytes");
             return Err(Status::out_of_range(reason));
         }
         let Some(message) = rest.get(..length) else { return Ok(None) };
@@ -213,7 +213,7 @@ impl HttpBody for Outgoing {
 
 /// The prefix of an uncompressed gRPC message.
 fn prefix(length: usize) -> Result<Bytes, Status> {
-    let length = u32::try_from(length).map_err(|_| Status::out_of_range("a response of more than 4 GiB"))?;
+    let length = u32::try_from(length).map_err(|_| Status::out_of_range("response of more than 4 GiB"))?;
     let mut prefix = BytesMut::with_capacity(PREFIX);
     prefix.put_u8(0);
     prefix.put_u32(length);

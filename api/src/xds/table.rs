@@ -157,7 +157,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn differences_are_those_between_the_contents_also_where_tables_lie_between(
+        fn differences_are_found_across_several_tables(
             contents in prop::collection::vec(content(), 1..5)
         ) {
             let mut tables = vec![(BTreeMap::new(), EMPTY.clone())];

@@ -151,7 +151,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn whatever_the_network_does_the_client_ends_with_what_the_server_has(
+    fn the_client_ends_with_the_servers_resources_over_any_network(
         steps in prop::collection::vec(prop_oneof![20 => step(), 1 => Just(Step::Release)], 0..80),
     ) {
         let mut world = World::new();
@@ -171,7 +171,7 @@ proptest! {
     }
 
     #[test]
-    fn no_route_ever_leads_to_a_cluster_that_is_not_there(steps in prop::collection::vec(step(), 0..80)) {
+    fn no_route_ever_leads_to_a_missing_cluster(steps in prop::collection::vec(step(), 0..80)) {
         let mut world = World::new();
         for step in &steps {
             world.step(step);
@@ -181,7 +181,7 @@ proptest! {
 }
 
 #[test]
-fn a_rejected_resource_keeps_its_last_good_version_and_is_named_in_the_answer() {
+fn a_rejected_resource_keeps_its_last_good_version_and_is_named_in_the_nack() {
     let mut client = Client::new(NodeInfo::default(), &[Kind::Cluster]);
     assert!(client.connected()[0].node.is_some());
     let response = |version: &str| {
@@ -210,7 +210,7 @@ fn a_rejected_resource_keeps_its_last_good_version_and_is_named_in_the_answer() 
 }
 
 #[test]
-fn subscriptions_are_told_as_differences() {
+fn subscriptions_are_sent_as_differences() {
     let mut client = Client::new(NodeInfo::default(), &[]);
     let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     let first = client.subscribe(Kind::Endpoints, &names(&["a", "b"])).unwrap();

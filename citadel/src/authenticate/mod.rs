@@ -77,7 +77,7 @@ fn by_certificate(peer: &Peer, root: &Root, now: OffsetDateTime) -> Result<Spiff
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthenticationError {
     /// The client presents neither a certificate nor a token.
-    #[error("the caller shows neither a client certificate nor an authorization header with a token")]
+    #[error("the caller presents neither a client certificate nor an authorization header with a token")]
     Missing,
     /// The header is not a bearer token.
     #[error("the authorization header is not of the form `Bearer TOKEN`")]
@@ -86,7 +86,9 @@ pub enum AuthenticationError {
     #[error("the certificate of this connection has expired; connect again with a token")]
     CertificateExpired,
     /// The root of the client certificate was removed since the connection was opened.
-    #[error("the certificate of this connection is not trusted any more ({0}); connect again with a token")]
+    #[error(
+        "the certificate of this connection is not trusted by the current roots ({0}); connect again with a token"
+    )]
     CertificateUntrusted(String),
     /// The token is not valid.
     #[error("the token is refused")]

@@ -134,14 +134,14 @@ impl Tokens {
     fn check(raw: &Raw, errors: &mut Errors) -> Option<Self> {
         let (issuer, audience) = (raw.token_issuer.trim(), raw.token_audience.trim());
         if issuer.is_empty() {
-            errors.add("--token-issuer", "it is needed: the `iss` of the tokens that workloads bring");
+            errors.add("--token-issuer", "it is required: the issuer (`iss`) of workloads' tokens");
         }
         if audience.is_empty() {
             errors.add("--token-audience", "it is empty: tokens for any audience would pass");
         }
         let keys = raw.token_jwks.trim();
         if keys.is_empty() {
-            errors.add("--token-jwks", "it is needed: a file or URL with the token issuer's keys");
+            errors.add("--token-jwks", "it is required: a file or URL with the token issuer's keys");
         }
         let keys = if keys.starts_with("http://") || keys.starts_with("https://") {
             let url =
@@ -172,8 +172,10 @@ fn policy(raw: &Raw, trust_domain: Option<TrustDomain>, errors: &mut Errors) -> 
     }
     let (default_ttl, max_ttl) = (default_ttl?, max_ttl?);
     if default_ttl < MIN_TTL {
-        errors
-            .add("--default-ttl", "it is shorter than a minute: certificates would end before they are used");
+        errors.add(
+            "--default-ttl",
+            "it is shorter than a minute: certificates would expire before they are used",
+        );
     }
     if default_ttl > max_ttl {
         errors.add("--default-ttl", "it is longer than --max-ttl, which has to be raised too");
@@ -220,7 +222,7 @@ pub enum ConfigError {
     #[error(transparent)]
     CommandLine(#[from] clap::Error),
     /// The values that are wrong, all of them.
-    #[error("the settings are wrong:\n  {}", .0.join("\n  "))]
+    #[error("invalid settings:\n  {}", .0.join("\n  "))]
     Wrong(Vec<String>),
 }
 

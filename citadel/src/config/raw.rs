@@ -13,10 +13,10 @@ pub(crate) struct Raw {
     /// Address to listen on.
     #[arg(long, env = "OSTRIA_ADDRESS", default_value = "0.0.0.0")]
     pub(crate) address: String,
-    /// Port of the certificate API (gRPC over TLS); 0 takes any free one.
+    /// Port of the certificate API (gRPC over TLS); 0: any free port.
     #[arg(long, env = "OSTRIA_GRPC_PORT", default_value = "8060")]
     pub(crate) port: String,
-    /// Port of health, metrics and log level; 0 takes any free one.
+    /// Port of health, metrics and log level; 0: any free port.
     #[arg(long, env = "OSTRIA_HTTP_PORT", default_value = "15014")]
     pub(crate) http_port: String,
     /// Trust domain of the identities.
@@ -29,7 +29,7 @@ pub(crate) struct Raw {
     /// File to write the root certificate to, for others to read.
     #[arg(long, env = "OSTRIA_PUBLISH_ROOT")]
     pub(crate) publish_root: Option<PathBuf>,
-    /// Issuer of the tokens that workloads bring: their `iss`.
+    /// Issuer (`iss`) of workloads' tokens.
     #[arg(long, env = "OSTRIA_TOKEN_ISSUER", default_value = "", hide_default_value = true)]
     pub(crate) token_issuer: String,
     /// File or http(s) URL with the token issuer's keys (a JSON Web Key Set).
@@ -38,19 +38,19 @@ pub(crate) struct Raw {
     /// PEM file with the roots that verify an https key server; the system's are used without it.
     #[arg(long, env = "OSTRIA_TOKEN_JWKS_CA")]
     pub(crate) token_jwks_ca: Option<PathBuf>,
-    /// File with a token to show the key server, as Kubernetes asks for.
+    /// File with a bearer token for the key server, which a Kubernetes API server requires.
     #[arg(long, env = "OSTRIA_TOKEN_JWKS_BEARER")]
     pub(crate) token_jwks_bearer: Option<PathBuf>,
-    /// Audience that tokens must have.
+    /// Required audience of tokens.
     #[arg(long, env = "OSTRIA_TOKEN_AUDIENCE", default_value = "istio-ca")]
     pub(crate) token_audience: String,
-    /// Lifetime of a certificate when the caller wishes none.
+    /// Lifetime of a certificate if the request sets none.
     #[arg(long, env = "OSTRIA_DEFAULT_TTL", default_value = "24h", alias = "workload-cert-ttl")]
     pub(crate) default_ttl: String,
-    /// Longest lifetime of a certificate; callers that wish more get this.
+    /// Maximum lifetime of a certificate; longer requested lifetimes are reduced to it.
     #[arg(long, env = "OSTRIA_MAX_TTL", default_value = "24h", alias = "max-workload-cert-ttl")]
     pub(crate) max_ttl: String,
-    /// Certificates each identity may ask for in a second; ten seconds' worth may come at once, 0 means no limit.
+    /// Certificate requests per second of each identity, with a burst of ten seconds' worth; 0: no limit.
     #[arg(long, env = "OSTRIA_RATE_LIMIT", default_value = "50")]
     pub(crate) rate_limit: String,
     /// DNS names to add to a service account's certificate: NAMESPACE/ACCOUNT=name,name. May be repeated; in the
@@ -69,7 +69,7 @@ pub(crate) struct Raw {
     /// Log level: error, warn, info, debug, trace, or a list such as info,citadel=debug.
     #[arg(long, env = "OSTRIA_LOG_LEVEL", default_value = "info", value_parser = api::process::log::level)]
     pub(crate) log_level: String,
-    /// Log as JSON, one object a line.
+    /// Log as JSON, one object per line.
     #[arg(long, env = "OSTRIA_LOG_AS_JSON")]
     pub(crate) log_as_json: bool,
 }

@@ -9,7 +9,7 @@ fn read(more: &[&str]) -> Result<Config, ConfigError> {
 }
 
 #[test]
-fn what_is_not_said_has_the_mesh_defaults() {
+fn unset_flags_have_the_mesh_defaults() {
     let config = read(&[]).unwrap();
     assert_eq!(config.grpc.to_string(), "0.0.0.0:8060");
     assert_eq!(config.http.to_string(), "0.0.0.0:15014");
@@ -52,7 +52,7 @@ fn keys_come_from_a_file_or_a_url() {
 }
 
 #[test]
-fn every_mistake_is_told_at_once_with_its_flag() {
+fn all_errors_are_reported_together_with_their_flags() {
     let wrong = [
         ("--address", "localhost"),
         ("--port", "70000"),
@@ -81,7 +81,7 @@ fn every_mistake_is_told_at_once_with_its_flag() {
 }
 
 #[test]
-fn single_values_are_refused_with_what_to_write() {
+fn invalid_values_are_refused_with_the_expected_form() {
     let table = [
         (["--default-ttl", "1s"], "shorter than a minute"),
         (["--default-ttl", "25h"], "longer than --max-ttl"),

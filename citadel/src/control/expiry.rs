@@ -20,7 +20,7 @@ pub async fn run(root: watch::Receiver<Arc<Root>>, metrics: Metrics) {
             let days = (end - now).whole_days();
             tracing::warn!(
                 days,
-                "the signing certificate or its root ends soon; replace the files in the root folder"
+                "the signing certificate or its root expires soon; replace the files in the root folder"
             );
         }
     }

@@ -16,7 +16,7 @@ pub async fn run(source: KeySource, writer: Writer, ready: Gate) {
     if let KeySource::Url { url, .. } = &source
         && url.scheme_str() == Some("http")
     {
-        tracing::warn!(%url, "the token issuer's keys come over plaintext: whoever is on the way can mint identities");
+        tracing::warn!(%url, "the token issuer's keys are fetched over plaintext: an attacker on the network could forge identities");
     }
     let mut ready = Some(ready);
     let mut last: Option<KeySet> = None;

@@ -45,7 +45,7 @@ pub async fn run(mut folder: Folder, sender: watch::Sender<Arc<Root>>) {
                 if reason != complaint {
                     tracing::warn!(
                         reason,
-                        "the root folder has changed and cannot be used; the old root goes on"
+                        "the root folder has changed and cannot be used; the old root stays in force"
                     );
                     complaint = reason;
                 }

@@ -20,9 +20,9 @@ use x509_parser::x509::SubjectPublicKeyInfo as ParsedKey;
 /// Parses and checks a request.
 pub fn parse(message: &IstioCertificateRequest) -> Result<Requested, RequestError> {
     let der = CertificateSigningRequestDer::from_pem_slice(message.csr.as_bytes())
-        .map_err(|_| RequestError::Malformed("it holds no PEM block CERTIFICATE REQUEST"))?;
+        .map_err(|_| RequestError::Malformed("it has no PEM block CERTIFICATE REQUEST"))?;
     let (rest, request) = X509CertificationRequest::from_der(&der)
-        .map_err(|_| RequestError::Malformed("its content is no PKCS#10 request"))?;
+        .map_err(|_| RequestError::Malformed("its content is not a PKCS#10 request"))?;
     if !rest.is_empty() {
         return Err(RequestError::Malformed("bytes follow the request"));
     }

@@ -54,7 +54,7 @@ fn a_request_that_its_key_did_not_sign_is_refused() {
 }
 
 #[test]
-fn what_is_no_request_is_refused() {
+fn malformed_requests_are_refused() {
     let (der, pem) = own();
     let trailing = [&der[..], &[0]].concat();
     let table = [
@@ -84,7 +84,7 @@ fn every_cut_and_every_flipped_byte_is_survived() {
 }
 
 #[test]
-fn a_wish_for_no_time_is_a_wish_for_the_default() {
+fn a_request_without_a_lifetime_gets_the_default() {
     let (_, csr) = own();
     for (wished, ttl) in
         [(i64::MIN, None), (-1, None), (0, None), (1, Some(1)), (i64::MAX, Some(i64::MAX as u64))]

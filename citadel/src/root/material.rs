@@ -93,9 +93,10 @@ fn one_certificate(file: &'static str, pem: &str) -> Result<CertificateDer<'stat
     let mut all = certificates(file, pem)?;
     match all.len() {
         1 => Ok(all.remove(0)),
-        count => {
-            Err(wrong(file, format!("it holds {count} certificates; it must hold the signing one only")))
-        }
+        count => Err(wrong(
+            file,
+            format!("it holds {count} certificates; it must hold only the signing certificate"),
+        )),
     }
 }
 
@@ -166,7 +167,9 @@ fn check_leads_to_root(
     let path = leaf
         .verify_for_usage(algorithms, &root.roots.roots, intermediates, at, usage, None, None)
         .map_err(|error| {
-            failed(format!("what ca-cert.pem signs does not lead to a root in root-cert.pem: {error:?}"))
+            failed(format!(
+                "certificates signed by ca-cert.pem do not lead to a root in root-cert.pem: {error:?}"
+            ))
         })?;
     // A root that was renewed with its old key is in the bundle twice; the one that expires later counts.
     let anchor = roots

@@ -54,7 +54,7 @@ fn processes_that_start_together_end_with_one_root() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_named_with_what_to_do() {
+fn the_error_for_an_unwritable_folder_names_it_and_the_remedy() {
     let base = TempDir::new().unwrap();
     let file = base.path().join("file");
     fs::write(&file, "").unwrap();
@@ -73,7 +73,7 @@ fn a_folder_that_cannot_be_written_is_named_with_what_to_do() {
 }
 
 #[test]
-fn the_root_is_published_whole_and_readable() {
+fn the_root_is_published_completely_and_readable() {
     let base = TempDir::new().unwrap();
     let file = base.path().join("root-cert.pem");
     fs::write(&file, "old and longer than the next text").unwrap();
@@ -124,7 +124,7 @@ fn open_plugged(files: &Plugged) -> Result<Root, String> {
 }
 
 #[test]
-fn a_plugged_in_intermediate_is_shown_to_peers_whatever_the_chain_file_repeats() {
+fn a_plugged_in_intermediate_is_sent_to_peers_once() {
     let mut files = plugged(|_| {});
     let variants = [
         String::new(),
@@ -165,14 +165,11 @@ fn a_mistake_in_a_plugged_in_authority_is_named_with_its_file() {
     let with = |change: fn(&mut CertificateParams)| plugged(change);
     let table: Vec<(Plugged, &str)> = vec![
         (Plugged { key: other.key.clone(), ..good() }, "ca-key.pem: it is not the key of the certificate"),
-        (Plugged { key: "garbage".to_owned(), ..good() }, "ca-key.pem: not the PEM that is needed"),
-        (
-            Plugged { key: good().certificate, ..good() },
-            "ca-key.pem: not the PEM that is needed: it holds no private key",
-        ),
-        (Plugged { certificate: String::new(), ..good() }, "ca-cert.pem: not the PEM that is needed"),
-        (Plugged { roots: "garbage".to_owned(), ..good() }, "root-cert.pem: not the PEM"),
-        (Plugged { chain: "garbage".to_owned(), ..good() }, "cert-chain.pem: not the PEM"),
+        (Plugged { key: "garbage".to_owned(), ..good() }, "ca-key.pem: invalid PEM"),
+        (Plugged { key: good().certificate, ..good() }, "ca-key.pem: invalid PEM: it has no private key"),
+        (Plugged { certificate: String::new(), ..good() }, "ca-cert.pem: invalid PEM"),
+        (Plugged { roots: "garbage".to_owned(), ..good() }, "root-cert.pem: invalid PEM"),
+        (Plugged { chain: "garbage".to_owned(), ..good() }, "cert-chain.pem: invalid PEM"),
         (
             Plugged { roots: other.roots.clone(), ..good() },
             "cert-chain.pem: what ca-cert.pem signs does not lead",
@@ -217,7 +214,7 @@ fn an_expired_root_or_one_with_no_room_below_it_is_refused() {
 }
 
 #[test]
-fn what_is_issued_ends_with_the_first_certificate_on_the_way_to_its_root() {
+fn certificates_expire_no_later_than_any_certificate_of_their_chain() {
     let day = |days| NOW + Duration::days(days);
     let made = |root_end: i64, end: i64| {
         let root = authority("root", |p| p.not_after = day(root_end));
@@ -237,7 +234,7 @@ fn what_is_issued_ends_with_the_first_certificate_on_the_way_to_its_root() {
 }
 
 #[test]
-fn a_process_killed_between_any_two_steps_leaves_a_folder_that_the_next_one_opens() {
+fn a_root_folder_can_be_opened_after_a_crash_at_any_step() {
     let made = create::self_signed(&"d".parse().unwrap(), &[1], NOW).unwrap();
     let texts = [&made.certificate, &made.key, &made.chain, &made.roots];
     let names = ["ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"];

@@ -48,7 +48,7 @@ async fn a_token_that_proves_nothing_here_gets_nothing_and_its_holder_learns_why
         (citadel.issuer.signed(&json!({ "nbf": now + 3600 })), "it is not valid yet"),
         (citadel.issuer.signed(&json!({ "iss": "https://other" })), "its issuer is `https://other`"),
         (citadel.issuer.signed(&json!({ "sub": "system:node:one" })), "its subject is not"),
-        (Issuer::new().signed(&json!({})), "its signature is wrong"),
+        (Issuer::new().signed(&json!({})), "its signature is invalid"),
         (citadel.issuer.hashed(), "its algorithm is not one of"),
         (unsigned, "its algorithm is not one of"),
     ];
@@ -66,7 +66,7 @@ async fn a_token_that_proves_nothing_here_gets_nothing_and_its_holder_learns_why
 }
 
 #[tokio::test]
-async fn whatever_a_request_asks_for_its_certificate_is_the_callers_and_no_authority() {
+async fn a_certificate_always_has_the_callers_identity_and_is_never_a_ca() {
     let citadel = Citadel::start(&[]).await;
     let token = citadel.token("default:reviews");
     let asked = include_str!("../data/authority.csr");

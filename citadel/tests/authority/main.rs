@@ -203,7 +203,7 @@ async fn a_workload_gets_its_certificate_by_token_and_renews_it_by_certificate()
 }
 
 #[tokio::test]
-async fn a_caller_that_proves_nothing_or_asks_too_much_is_refused() {
+async fn unauthenticated_and_unauthorized_requests_are_refused() {
     let citadel = Citadel::start(&[]).await;
     let (_, request) = csr();
     let good = citadel.token("default:reviews");
@@ -212,7 +212,7 @@ async fn a_caller_that_proves_nothing_or_asks_too_much_is_refused() {
     let weak = include_str!("../data/rsa-1024.csr");
     let table: [(&str, i64, Option<&str>, Code, &str); 6] = [
         (&request, 0, None, Code::Unauthenticated, "neither a client certificate nor"),
-        (&request, 0, Some("garbage"), Code::Unauthenticated, "not three parts"),
+        (&request, 0, Some("garbage"), Code::Unauthenticated, "does not have three parts"),
         (&request, 0, Some(&other_audience), Code::Unauthenticated, "audience is not `istio-ca`"),
         (&request, 0, Some(&stranger), Code::Unauthenticated, "signature is wrong"),
         ("garbage", 0, Some(&good), Code::InvalidArgument, "no PEM block"),
@@ -280,7 +280,7 @@ async fn an_issuer_can_rotate_its_keys_while_the_authority_runs() {
 }
 
 #[tokio::test]
-async fn an_identity_that_asks_too_often_waits_and_others_do_not() {
+async fn an_identity_over_its_rate_limit_is_refused_and_others_are_not() {
     let citadel = Citadel::start(&["--rate-limit", "1"]).await;
     let (_, request) = csr();
     let token = citadel.token("default:reviews");
@@ -403,7 +403,7 @@ fn left(chain: &[String]) -> i64 {
 }
 
 #[tokio::test]
-async fn a_certificate_lives_as_long_as_its_holder_wishes_and_never_longer_than_the_limit() {
+async fn a_certificate_has_the_requested_lifetime_up_to_the_limit() {
     let (usual, raised) = (Citadel::start(&[]).await, Citadel::start(&["--max-ttl", "48h"]).await);
     let (_, request) = csr();
     let day = 24 * 3600;
@@ -455,7 +455,7 @@ async fn a_connection_of_a_root_that_is_removed_is_cut_and_gets_no_certificate_o
 
 /// Everything at once: thousands of connections that say nothing or half of something, from one address and from many.
 #[tokio::test]
-async fn strangers_that_say_nothing_keep_nobody_from_a_certificate() {
+async fn silent_connections_do_not_block_certificate_requests() {
     let citadel = Citadel::start(&[]).await;
     let (_, request) = csr();
     let token = citadel.token("default:reviews");

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use api::process::serve::crowd::Limits;
-use api::process::serve::door::{Door, Seat};
+use api::process::serve::acceptor::{Acceptor, Slot};
+use api::process::serve::connections::Limits;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -27,16 +27,16 @@ pub fn serve(
     tokio::spawn(async move {
         let turn = Arc::new(AtomicUsize::new(0));
         let behind = Arc::new(behind);
-        let door = Door::new(LIMITS);
+        let acceptor = Acceptor::new(LIMITS);
         loop {
-            let (stream, _, seat) = tokio::select! {
-                accepted = door.accept(&listener) => accepted,
+            let (stream, _, slot) = tokio::select! {
+                accepted = acceptor.accept(&listener) => accepted,
                 () = end.cancelled() => return,
             };
             let (context, turn, behind) = (Arc::clone(&context), Arc::clone(&turn), Arc::clone(&behind));
             tokio::spawn(async move {
                 let endpoints = behind(&context.shared.directory());
-                seat.run(pass(&endpoints, stream, &turn, &seat)).await;
+                slot.run(pass(&endpoints, stream, &turn, &slot)).await;
             });
         }
     });
@@ -78,9 +78,9 @@ pub fn is_served(directory: &Directory) -> bool {
 /// The gateway's HTTP port in its Service.
 const HTTP: u16 = 80;
 
-async fn pass(endpoints: &[(Ipv4Addr, u16)], mut outside: TcpStream, turn: &AtomicUsize, seat: &Seat) {
+async fn pass(endpoints: &[(Ipv4Addr, u16)], mut outside: TcpStream, turn: &AtomicUsize, slot: &Slot) {
     // Until one side has sent bytes, the connection may be closed to make room for others.
-    let use_of_it = seat.begin();
+    let use_of_it = slot.begin();
     let first = turn.fetch_add(1, Ordering::Relaxed);
     for step in 0..endpoints.len() {
         let endpoint = endpoints[(first + step) % endpoints.len()];
@@ -92,7 +92,7 @@ async fn pass(endpoints: &[(Ipv4Addr, u16)], mut outside: TcpStream, turn: &Atom
                 _ = outside.readable() => {}
                 _ = inside.readable() => {}
             }
-            use_of_it.answered(0);
+            use_of_it.responded(0);
             // Either side may close the connection; that is not an error here.
             let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
             return;

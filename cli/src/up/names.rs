@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::process::dns::{self, Answer, message};
-use api::process::serve::crowd::Limits;
+use api::process::dns::{self, Responder, message};
+use api::process::serve::connections::Limits;
 use hickory_proto::op::Message;
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -61,8 +61,8 @@ impl Forward {
     }
 }
 
-impl Answer for Names {
-    async fn answer(&self, packet: &[u8], over_tcp: bool) -> Option<Vec<u8>> {
+impl Responder for Names {
+    async fn respond(&self, packet: &[u8], over_tcp: bool) -> Option<Vec<u8>> {
         respond(&self.context, packet, self.forward.as_ref(), over_tcp).await
     }
 }

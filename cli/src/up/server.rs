@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::process::serve;
-use api::process::serve::crowd::Limits;
+use api::process::serve::connections::Limits;
 use api::resource::verdict::Wait;
 use axum::body::{Body, Bytes};
 use axum::extract::State as Extracted;

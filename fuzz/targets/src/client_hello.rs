@@ -2,7 +2,7 @@
 //! hello that the TLS library understands the same names must be read.
 
 use api::model::listener::Transport;
-use proxy::identify::sniff::{Examined, MOST, Seen, examine};
+use proxy::identify::sniff::{Inspection, MOST, Sniffed, inspect};
 use rustls::server::Acceptor;
 
 /// See the module.
@@ -13,28 +13,28 @@ pub fn run(data: &[u8]) {
         pieces(data, tls, http);
     }
     // What is malformed for us, as for Envoy's library, may be good enough for ours: then it is no TLS to us.
-    if let Examined::Known(seen) = examine(data, true, true)
+    if let Inspection::Known(seen) = inspect(data, true, true)
         && seen.transport == Some(Transport::Tls)
     {
-        agrees_with_the_library(data, &seen);
+        check_against_the_library(data, &seen);
     }
 }
 
 /// Once something is known, further bytes do not change it.
 fn pieces(data: &[u8], tls: bool, http: bool) {
     let steps = (0..=data.len()).filter(|end| *end < 96 || end % 61 == 0 || *end == data.len());
-    let mut known: Option<Seen> = None;
+    let mut known: Option<Sniffed> = None;
     for end in steps {
-        match (examine(&data[..end], tls, http), &known) {
-            (Examined::More, None) => assert!(end < MOST, "looking ends at a bound"),
-            (Examined::Known(seen), None) => known = Some(seen),
-            (Examined::Known(seen), Some(before)) => assert_eq!(seen, *before, "after {end} bytes"),
-            (Examined::More, Some(before)) => panic!("{before:?} is forgotten after {end} bytes"),
+        match (inspect(&data[..end], tls, http), &known) {
+            (Inspection::More, None) => assert!(end < MOST, "looking ends at a bound"),
+            (Inspection::Known(seen), None) => known = Some(seen),
+            (Inspection::Known(seen), Some(before)) => assert_eq!(seen, *before, "after {end} bytes"),
+            (Inspection::More, Some(before)) => panic!("{before:?} is forgotten after {end} bytes"),
         }
     }
 }
 
-fn agrees_with_the_library(data: &[u8], seen: &Seen) {
+fn check_against_the_library(data: &[u8], seen: &Sniffed) {
     let mut acceptor = Acceptor::default();
     let mut bytes = data;
     while !bytes.is_empty() {
@@ -44,13 +44,13 @@ fn agrees_with_the_library(data: &[u8], seen: &Seen) {
     }
     let Ok(Some(accepted)) = acceptor.accept() else { return };
     let hello = accepted.client_hello();
-    let expected = Seen {
+    let expected = Sniffed {
         transport: Some(Transport::Tls),
         server_name: hello.server_name().map(str::to_ascii_lowercase),
         protocols: hello.alpn().map(|names| names.map(<[u8]>::to_vec).collect()).unwrap_or_default(),
     };
     // The library keeps no name that is an address; who routes by names has no use for one either way.
     let named = expected.server_name.is_some();
-    let seen = Seen { server_name: seen.server_name.clone().filter(|_| named), ..seen.clone() };
+    let seen = Sniffed { server_name: seen.server_name.clone().filter(|_| named), ..seen.clone() };
     assert_eq!(seen, expected);
 }

@@ -19,7 +19,7 @@ pub fn run(data: &[u8]) {
     for over_tcp in [false, true] {
         match ZONE.with(|zone| reply(zone, data, over_tcp)) {
             Reply::Drop => {}
-            Reply::Answer(answer) => answers(data, &answer, over_tcp),
+            Reply::Respond(answer) => answers(data, &answer, over_tcp),
             Reply::Forward(unanswered) => {
                 if let Some(failure) = ZONE.with(|zone| unanswered.failure(zone, over_tcp)) {
                     answers(data, &failure, over_tcp);

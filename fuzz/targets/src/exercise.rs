@@ -7,7 +7,7 @@ use api::model::filter::{Filter, HttpFilter};
 use api::model::listener::Transport;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proxy::balance::ejection::Ejecting;
-use proxy::balance::{Picker, Situation};
+use proxy::balance::{PickContext, Picker};
 use proxy::credentials::Store;
 use proxy::filter::merge::Filters;
 use proxy::filter::rbac::decide;
@@ -17,7 +17,7 @@ use proxy::flow::head::Head;
 use proxy::flow::peer::Peer;
 use proxy::flow::subject::Subject;
 use proxy::identify::chain;
-use proxy::identify::sniff::Seen;
+use proxy::identify::sniff::Sniffed;
 use proxy::policy::retry;
 use proxy::route;
 use proxy::snapshot::cluster::Cluster;
@@ -133,7 +133,7 @@ fn mutated(changes: &proxy::snapshot::mutation::Mutations) {
 }
 
 fn connect(listener: &Listener) {
-    let seen = |transport, name: Option<&str>, protocols: &[&str]| Seen {
+    let seen = |transport, name: Option<&str>, protocols: &[&str]| Sniffed {
         transport,
         server_name: name.map(str::to_owned),
         protocols: protocols.iter().map(|p| p.as_bytes().to_vec()).collect(),
@@ -215,9 +215,9 @@ fn pick(cluster: &Arc<Cluster>) {
     }
     for random in [0, u32::MAX / 3, u32::MAX] {
         let picker = Picker::new(endpoints, policy, 50, &|i| i % 2 == 0, &|| random);
-        let situation =
-            Situation { active: &|i| i as u32, hash: Some(u64::from(random)), random: &|| random };
-        if let Some(place) = picker.pick(&situation) {
+        let context =
+            PickContext { active: &|i| i as u32, hash: Some(u64::from(random)), random: &|| random };
+        if let Some(place) = picker.pick(&context) {
             assert!(place < endpoints.list.len(), "an endpoint is picked that is there");
         }
         let mut ejecting = Ejecting::new(endpoints, policy, 50, &|| random);
@@ -227,7 +227,7 @@ fn pick(cluster: &Arc<Cluster>) {
                 first.health.eject(now, rules);
                 endpoints.ejections.add();
             }
-            if let Some(place) = ejecting.at(endpoints, now, &|| random).pick(&situation) {
+            if let Some(place) = ejecting.at(endpoints, now, &|| random).pick(&context) {
                 assert!(place < endpoints.list.len(), "an endpoint is picked that is there");
             }
         }

@@ -67,7 +67,7 @@ fn pods_get_their_golden_sidecars() {
 }
 
 #[test]
-fn the_meshs_settings_show_in_the_pod() {
+fn mesh_settings_appear_in_the_pod() {
     let mut settings = Settings::default();
     let template = &mut settings.template;
     template.image = "example.com/proxy:2".to_owned();
@@ -170,7 +170,7 @@ fn an_annotation_without_effect_is_a_warning_for_the_user() {
 }
 
 #[test]
-fn what_is_no_review_of_version_1_is_the_senders_mistake() {
+fn other_documents_than_reviews_of_version_1_are_client_errors() {
     let nested = "[".repeat(100_000);
     let table = [
         ("", "not an AdmissionReview"),
@@ -278,7 +278,7 @@ fn a_probe_of_the_users_own_keeps_the_times_of_the_template() {
 }
 
 #[test]
-fn capture_tells_the_proxy_by_the_user_and_group_that_it_runs_as() {
+fn capture_identifies_the_proxy_by_its_user_and_group() {
     for (security, user, group) in [
         (json!({}), json!("1337"), json!(null)),
         (json!({"runAsUser": 1234, "runAsGroup": 4321}), json!("1234"), json!("4321")),
@@ -330,7 +330,7 @@ fn an_application_that_runs_as_the_proxys_user_is_warned_of() {
 }
 
 #[test]
-fn a_gateway_may_bind_low_ports_and_keeps_what_it_says_itself() {
+fn a_gateway_may_bind_low_ports_and_keeps_its_own_settings() {
     let gateway = json!({"inject.istio.io/templates": "gateway,gateway"});
     let spec =
         |security: Value| json!({"securityContext": security, "containers": [{"name": "istio-proxy"}]});
@@ -387,7 +387,7 @@ fn a_port_for_probes_does_not_move_the_metrics() {
 }
 
 #[test]
-fn several_metrics_pages_are_left_to_the_sidecar() {
+fn several_metrics_pages_are_merged_by_the_sidecar() {
     let name = "prometheus.istio.io/scrape-targets";
     let asked = |annotations: Value| {
         variable(&with_defaults(&pod(&annotations, &json!({}))), "ISTIO_PROMETHEUS_ANNOTATIONS")
@@ -414,7 +414,7 @@ fn several_metrics_pages_are_left_to_the_sidecar() {
 }
 
 #[test]
-fn a_word_about_injection_that_is_neither_yes_nor_no_is_told_to_the_user() {
+fn an_unclear_injection_label_is_a_warning() {
     let mut pod = pod(&json!({}), &json!({}));
     pod["metadata"]["labels"] = json!({"sidecar.istio.io/inject": "yes"});
     let mut disabled = Settings::default();
@@ -491,7 +491,7 @@ fn a_canonical_name_is_cut_to_a_valid_label() {
 }
 
 #[test]
-fn a_gateway_has_no_resources_but_its_own_and_is_always_probed() {
+fn a_gateway_has_only_its_own_resources_and_is_always_probed() {
     let gateway = |own: Value| {
         let mut container = json!({"name": "istio-proxy", "image": "auto"});
         container.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
@@ -513,7 +513,7 @@ fn a_gateway_has_no_resources_but_its_own_and_is_always_probed() {
 }
 
 #[test]
-fn the_proxys_security_leaves_out_what_would_contradict_the_users_own() {
+fn the_proxys_security_context_does_not_contradict_the_users() {
     for templates in ["sidecar", "gateway"] {
         let security = |own: Value| {
             let own = json!({"name": "istio-proxy", "image": "auto", "securityContext": own});
@@ -548,7 +548,7 @@ fn the_proxys_security_leaves_out_what_would_contradict_the_users_own() {
 }
 
 #[test]
-fn helpers_of_a_gateway_stand_before_it_and_the_first_is_the_default_container() {
+fn init_helpers_of_a_gateway_precede_it_and_the_first_is_the_default_container() {
     let containers = json!([{"name": "istio-proxy", "image": "auto"}, {"name": "one"}, {"name": "two"}]);
     for (hold, order) in [("false", ["one", "two", "istio-proxy"]), ("true", ["istio-proxy", "one", "two"])] {
         let pod = with_defaults(&pod(
@@ -585,7 +585,7 @@ fn a_sidecar_that_binds_low_ports_is_not_root_for_it() {
 }
 
 #[test]
-fn a_metrics_page_at_a_port_of_the_proxys_own_is_refused() {
+fn a_metrics_page_on_a_port_of_the_proxy_is_refused() {
     let with = |port: &str, more: Value| {
         let mut annotations = json!({"prometheus.io/port": port});
         annotations.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -618,7 +618,7 @@ fn a_metrics_page_at_a_port_of_the_proxys_own_is_refused() {
 }
 
 #[test]
-fn a_pod_that_asks_another_dns_is_warned_of() {
+fn a_pod_with_its_own_dns_settings_is_a_warning() {
     for (policy, warned) in [("None", true), ("Default", true), ("ClusterFirst", false)] {
         let pod = pod(&json!({}), &json!({"dnsPolicy": policy}));
         let warnings = answered(&review(&pod), &Settings::default()).response.warnings;
@@ -663,7 +663,7 @@ fn init_containers_start_before_a_native_sidecar_where_an_annotation_says_so() {
 }
 
 #[test]
-fn what_another_webhook_adds_later_is_taken_in_and_then_nothing_changes() {
+fn a_second_review_includes_later_additions_and_is_then_stable() {
     for native in ["true", "false"] {
         let first = with_defaults(&pod(
             &json!({"sidecar.istio.io/nativeSidecar": native}),

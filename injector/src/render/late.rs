@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn late_probes_join_those_that_are_known_and_win_over_them() {
+    fn later_probes_are_added_to_the_known_ones_and_take_precedence() {
         assert_eq!(
             merged(r#"{"a":{"x":1},"b":{}}"#, r#"{"a":{"y":2},"c":{}}"#),
             r#"{"a":{"y":2},"b":{},"c":{}}"#

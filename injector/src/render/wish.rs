@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_without_meaning_names_its_annotation_and_what_is_expected() {
+    fn the_error_of_an_invalid_value_names_the_annotation_and_the_expected_form() {
         for (name, value, expected) in [
             (
                 "traffic.sidecar.istio.io/includeOutboundIPRanges",
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_taken_with_blanks_and_come_out_without() {
+    fn blanks_in_lists_are_removed() {
         let wishes = parse("traffic.sidecar.istio.io/excludeInboundPorts", " 80, 81 ,").unwrap();
         assert_eq!(wishes.traffic.exclude_inbound_ports.as_deref(), Some("80,81"));
         let wishes = parse("traffic.sidecar.istio.io/includeOutboundPorts", "0,80,00").unwrap();
@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_template_twice_is_that_template() {
+    fn a_repeated_template_counts_once() {
         for (text, expected) in [
             ("sidecar", Role::Sidecar),
             ("sidecar,sidecar, sidecar", Role::Sidecar),
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn metrics_pages_are_read_in_the_order_in_which_they_are_written() {
+    fn metrics_pages_keep_their_order() {
         let targets = parse(SCRAPE_TARGETS, "8080:/metrics, 9100:/custom?a=b,9200:,").unwrap().scrape_targets;
         let target = |port: &str, path: &str| ScrapeTarget { port: port.into(), path: path.into() };
         assert_eq!(
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_are_written_as_kubernetes_reads_them() {
+    fn resource_amounts_have_the_form_of_kubernetes() {
         for text in
             ["100m", "0.5", ".5", "2", "+2", "128Mi", "1e3", "1E3", "5E", "1e-2", "500u", "100n", "1Ei"]
         {
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn volumes_are_written_as_a_list_or_by_name() {
+    fn volumes_are_a_list_or_a_map_by_name() {
         for text in [r#"[{"name":"a","emptyDir":{}}]"#, r#"{"a":{"emptyDir":{}}}"#] {
             let volumes = parse("sidecar.istio.io/userVolume", text).unwrap().volumes;
             assert_eq!(volumes.len(), 1);
@@ -510,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_with_another_word_is_what_istio_takes_it_for_and_a_warning() {
+    fn an_invalid_boolean_has_istios_meaning_and_is_a_warning() {
         for (name, word, native, rewrite, low, warned) in [
             (NATIVE, "false", Some(false), None, false, false),
             (NATIVE, "yes", Some(true), None, false, true),

@@ -47,7 +47,7 @@ fn review(pod: &Value) -> Body {
 const JSON: &str = "application/json; charset=utf-8";
 
 #[tokio::test]
-async fn the_path_says_which_cluster_asks() {
+async fn the_path_names_the_cluster_of_the_request() {
     let mut webhook = Webhook::new();
     let pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "a"}]}});
     for (path, cluster) in [
@@ -72,7 +72,7 @@ async fn the_path_says_which_cluster_asks() {
 }
 
 #[tokio::test]
-async fn each_way_of_being_no_review_has_its_status() {
+async fn each_kind_of_invalid_review_has_its_status() {
     let mut webhook = Webhook::new();
     assert_eq!(webhook.ask("GET", JSON, Body::empty()).await.0, 405);
     assert_eq!(webhook.ask("POST", "text/plain", Body::from("{}")).await.0, 415);
@@ -95,7 +95,7 @@ async fn a_review_that_grows_when_it_is_read_is_refused_before() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused_whether_or_not_it_says_its_length() {
+async fn a_body_over_the_limit_is_refused_with_and_without_a_length() {
     let mut webhook = Webhook::new();
     let large = vec![b' '; MAX_BODY + 1];
     assert_eq!(webhook.ask("POST", JSON, Body::from(large.clone())).await.0, 413);

@@ -10,7 +10,7 @@ pub mod quota;
 use crate::metrics::Metrics;
 use crate::offer::Offers;
 use crate::snapshot::Snapshot;
-use api::process::serve::{Parting, Peer};
+use api::process::serve::{CloseAt, Peer};
 use api::xds::accept::{self, Answers, Discover, Requests};
 use api::xds::server::Mode;
 use connections::Connections;
@@ -50,7 +50,7 @@ impl Discovery {
 impl Discover for Discovery {
     fn serve(&self, mode: Mode, caller: &http::Extensions, requests: Requests) -> Result<Answers, Status> {
         let peer = caller.get::<Peer>().cloned();
-        let parting = caller.get::<Parting>().copied();
+        let parting = caller.get::<CloseAt>().copied();
         if self.identities && peer.as_ref().and_then(|p| p.identity.as_ref()).is_none() {
             self.metrics.denied.inc();
             return Err(Status::unauthenticated("this port needs a client certificate of the mesh"));

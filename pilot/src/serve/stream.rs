@@ -10,7 +10,7 @@ use crate::offer::Member;
 use crate::snapshot::Snapshot;
 use api::identity::SpiffeId;
 use api::model::Kind;
-use api::process::serve::{Parting, Peer};
+use api::process::serve::{CloseAt, Peer};
 use api::wire::xds::NodeInfo;
 use api::xds::accept::{Answer, Requests};
 use api::xds::server::{self, Mode, Request, Response};
@@ -30,7 +30,7 @@ pub(super) struct Session {
     /// The newest rejection that was reported, by type, so that each is logged once.
     reported: BTreeMap<Kind, String>,
     /// When the stream must end: shortly before its client's certificate expires.
-    until: Option<Parting>,
+    until: Option<CloseAt>,
     /// The size of the client's subscriptions when last computed.
     weighed: usize,
     /// Upper bound of what was added since.
@@ -59,7 +59,7 @@ impl Session {
     }
 
     /// Sets when the stream must end.
-    pub(super) fn until(self, until: Option<Parting>) -> Self {
+    pub(super) fn until(self, until: Option<CloseAt>) -> Self {
         Self { until, ..self }
     }
 
@@ -128,7 +128,7 @@ impl Session {
         let until = self.until;
         let mut parted = std::pin::pin!(async {
             match until {
-                Some(Parting(at)) => tokio::time::sleep_until(at).await,
+                Some(CloseAt(at)) => tokio::time::sleep_until(at).await,
                 None => std::future::pending().await,
             }
         });

@@ -352,7 +352,7 @@ async fn a_stream_ends_with_the_certificate_that_opened_it() {
     let (send, mut responses) = mpsc::channel(QUEUE);
     let requests = futures_util::stream::iter([Ok(Request::Delta(subscribe(Kind::Cluster, &["*"])))])
         .chain(futures_util::stream::pending());
-    let parting = Parting(tokio::time::Instant::now() + Duration::from_hours(1));
+    let parting = CloseAt(tokio::time::Instant::now() + Duration::from_hours(1));
     let session = Session::new(Mode::Delta, None, discovery, send).until(Some(parting));
     tokio::spawn(session.run(requests.boxed()));
     responses.recv().await.unwrap().unwrap();

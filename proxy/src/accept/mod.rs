@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_ends_of_a_connection_are_known() {
+    async fn an_accepted_connection_has_both_addresses() {
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.address();
         let client = TcpStream::connect(address).await.unwrap();

@@ -108,13 +108,14 @@ async fn stat_page(State(admin): State<Admin>, Query(parameters): Parameters) ->
     if parameters.get("format").is_some_and(|format| format == "prometheus") {
         return prometheus_page(&admin);
     }
-    let wish =
-        match stats::Wish::parse(parameters.get("filter").map(String::as_str), flag(&parameters, "usedonly"))
-        {
-            Ok(wish) => wish,
-            Err(reason) => return (StatusCode::BAD_REQUEST, reason + "\n").into_response(),
-        };
-    let stats = wish.select(telemetry.stats());
+    let selection = match stats::Selection::parse(
+        parameters.get("filter").map(String::as_str),
+        flag(&parameters, "usedonly"),
+    ) {
+        Ok(selection) => selection,
+        Err(reason) => return (StatusCode::BAD_REQUEST, reason + "\n").into_response(),
+    };
+    let stats = selection.select(telemetry.stats());
     match parameters.get("format").map(String::as_str) {
         Some("json") => pretty(&stats::json(&stats)),
         _ => stats::text(&stats).into_response(),

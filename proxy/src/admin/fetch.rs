@@ -15,7 +15,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 /// A response.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Response {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -42,7 +42,7 @@ pub(super) async fn send(
     tls: bool,
     request: Request<Empty<Bytes>>,
     limit: usize,
-) -> Result<Answer, String> {
+) -> Result<Response, String> {
     let stream = connect(address).await?;
     if !tls {
         return exchange(stream, request, limit).await;
@@ -57,7 +57,7 @@ pub(super) async fn send(
     exchange(stream.map_err(|error| format!("{address}: {error}"))?, request, limit).await
 }
 
-async fn exchange<S>(stream: S, request: Request<Empty<Bytes>>, limit: usize) -> Result<Answer, String>
+async fn exchange<S>(stream: S, request: Request<Empty<Bytes>>, limit: usize) -> Result<Response, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -68,7 +68,7 @@ where
         let (head, body) = response.into_parts();
         let body = Limited::new(body, limit).collect().await;
         let body = body.map_err(|error| format!("the answer's body: {error}"))?.to_bytes();
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        Ok(Response { status: head.status, headers: head.headers, body })
     };
     let mut connection = std::pin::pin!(connection);
     let mut exchange = std::pin::pin!(exchange);

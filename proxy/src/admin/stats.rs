@@ -7,12 +7,12 @@ use std::fmt::Write;
 
 /// Selects the counters to show.
 #[derive(Debug)]
-pub(super) struct Wish {
+pub(super) struct Selection {
     filter: Option<Regex>,
     used_only: bool,
 }
 
-impl Wish {
+impl Selection {
     pub(super) fn parse(filter: Option<&str>, used_only: bool) -> Result<Self, String> {
         let filter = filter.filter(|filter| !filter.is_empty()).map(Regex::new).transpose();
         let filter = filter.map_err(|error| format!("filter: not a regular expression: {error}"))?;

@@ -163,7 +163,7 @@ async fn the_proxy_is_ready_once_certificate_clusters_and_listeners_are_there_an
 }
 
 #[tokio::test]
-async fn unknown_pages_name_the_known_ones_and_wrong_methods_name_the_right_one() {
+async fn errors_for_unknown_pages_and_methods_list_the_valid_ones() {
     let fixture = fixture(BTreeMap::new(), vec![]);
     let (status, body) = fixture.envoy("GET", "/nothing").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
@@ -232,7 +232,7 @@ async fn clusters_are_shown_with_their_endpoints_and_health() {
 }
 
 #[tokio::test]
-async fn the_dump_has_versions_and_no_keys_and_can_be_asked_for_in_parts() {
+async fn the_dump_has_versions_but_no_keys_and_can_be_filtered() {
     let fixture = fixture(BTreeMap::new(), vec![]);
     fixture.configure();
     let (content, key) = certificate("a");
@@ -269,7 +269,7 @@ async fn the_dump_has_versions_and_no_keys_and_can_be_asked_for_in_parts() {
 }
 
 #[tokio::test]
-async fn wishes_of_the_pages_arrive_and_ending_is_for_the_same_machine_alone() {
+async fn admin_commands_take_effect_and_quitting_is_limited_to_the_same_machine() {
     let mut fixture = fixture(BTreeMap::new(), vec![]);
     fixture.envoy("POST", "/drain_listeners?inboundonly&graceful").await;
     assert_eq!(fixture.commands.try_recv(), Ok(Command::Drain { inbound_only: true, graceful: true }));
@@ -340,7 +340,7 @@ async fn probes_are_done_in_the_kubelets_place() {
 }
 
 #[tokio::test]
-async fn several_pages_of_metrics_come_in_their_order_and_none_keeps_the_others_away() {
+async fn metrics_pages_are_merged_in_order_and_a_failing_one_does_not_hide_others() {
     let slow = async || {
         tokio::time::sleep(Duration::from_millis(50)).await;
         "first 1"

@@ -5,7 +5,7 @@ use super::{Failure, environment};
 use crate::admin::Needs;
 use crate::config::DrainTimes;
 use crate::config::args::RunArgs;
-use crate::control::xds::{Server, Wishes};
+use crate::control::xds::{Server, Subscriptions};
 use crate::credentials::Store;
 use crate::flow::node::Node;
 use crate::snapshot::{Snapshot, Update};
@@ -107,7 +107,7 @@ fn fixed(bootstrap: &mut Bootstrap, store: &Arc<Store>) -> Result<Snapshot, Vec<
     if reasons.is_empty() { Ok(snapshot) } else { Err(reasons) }
 }
 
-fn discovery(bootstrap: &Bootstrap, ads: &AdsSource) -> Result<(Server, Wishes), String> {
+fn discovery(bootstrap: &Bootstrap, ads: &AdsSource) -> Result<(Server, Subscriptions), String> {
     if !ads.delta {
         return Err("dynamic_resources.ads_config.api_type: only DELTA_GRPC is supported".to_owned());
     }
@@ -122,7 +122,7 @@ fn discovery(bootstrap: &Bootstrap, ads: &AdsSource) -> Result<(Server, Wishes),
     let server = Server::Cluster { address: first_address(cluster)?, tls };
     let kinds = [(ads.clusters, Kind::Cluster), (ads.listeners, Kind::Listener)];
     let wildcards = kinds.iter().filter(|(wanted, _)| *wanted).map(|(_, kind)| *kind).collect();
-    Ok((server, Wishes { node: bootstrap.node.clone(), wildcards }))
+    Ok((server, Subscriptions { node: bootstrap.node.clone(), wildcards }))
 }
 
 fn first_address(cluster: &Cluster) -> Result<String, String> {

@@ -10,17 +10,17 @@ use std::time::Duration;
 /// status gives the reason.
 pub(super) async fn confirmed(plan: &Plan, admin: &Admin) {
     let Some(probe) = plan.capture else { return };
-    let mut told = None;
+    let mut reported = None;
     while let Err(reason) = test(probe).await {
         let message = format!("capture of the pod's traffic: {reason}; {NEXT}");
-        if told.as_ref() != Some(&message) {
+        if reported.as_ref() != Some(&message) {
             tracing::error!("not ready: {message}");
             admin.wait_for_capture(Some(message.clone()));
-            told = Some(message);
+            reported = Some(message);
         }
         tokio::time::sleep(AGAIN).await;
     }
-    if told.is_some() {
+    if reported.is_some() {
         tracing::info!("the pod's traffic is captured now");
     }
     admin.wait_for_capture(None);

@@ -6,7 +6,7 @@ use crate::admin::Needs;
 use crate::config::args::MeshArgs;
 use crate::config::{Config, Pod};
 use crate::control::mounted;
-use crate::control::xds::{Server, Wishes};
+use crate::control::xds::{Server, Subscriptions};
 use crate::credentials::Store;
 use crate::flow::node::Node;
 use crate::lookup::resolv_conf::ResolvConf;
@@ -75,7 +75,7 @@ fn from_config(config: Config, log: log::Handle, started: Instant) -> Plan {
         must_bind: false,
         discovery: Some((
             Server::Mesh { discovery: config.discovery, cluster_id: config.pod.cluster_id },
-            Wishes { node: config.node.clone(), wildcards },
+            Subscriptions { node: config.node.clone(), wildcards },
         )),
         node: config.node,
     }

@@ -2,7 +2,7 @@
 
 use crate::admin::Needs;
 use crate::config::{DrainTimes, Prober, Scrape};
-use crate::control::xds::{Server, Wishes};
+use crate::control::xds::{Server, Subscriptions};
 use crate::credentials::Store;
 use crate::flow::node::Node;
 use crate::lookup::resolv_conf::ResolvConf;
@@ -28,7 +28,7 @@ pub(super) struct Plan {
     pub(super) pages: Vec<Page>,
     pub(super) store: Arc<Store>,
     pub(super) snapshot: Snapshot,
-    pub(super) discovery: Option<(Server, Wishes)>,
+    pub(super) discovery: Option<(Server, Subscriptions)>,
     pub(super) certificate: Certificate,
     pub(super) needs: Needs,
     pub(super) dns: Option<DnsPlan>,

@@ -10,7 +10,7 @@ use crate::pipeline::drain::Drain;
 use crate::pipeline::{self, Worker};
 use crate::telemetry::Telemetry;
 use crate::telemetry::peers::Peers;
-use api::process::serve::crowd::Limits;
+use api::process::serve::connections::Limits;
 use api::process::{channel, serve};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -240,13 +240,13 @@ fn start_control(plan: &mut Plan, seams: &Seams, callers: mpsc::UnboundedReceive
         Certificate::None => None,
     };
     tokio::task::spawn_local(mounted::run(folder, store));
-    if let Some((server, wishes)) = plan.discovery.take() {
+    if let Some((server, subscriptions)) = plan.discovery.take() {
         let seams = seams.clone();
         tokio::task::spawn_local(async move {
             if matches!(&server, xds::Server::Mesh { discovery, .. } if discovery.tls) {
                 identity(&seams).await;
             }
-            xds::run(server, wishes, seams, callers).await;
+            xds::run(server, subscriptions, seams, callers).await;
         });
     }
 }

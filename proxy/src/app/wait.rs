@@ -23,10 +23,10 @@ pub(super) fn until_ready(args: &WaitArgs) -> Result<(), Failure> {
         let mut last = String::from("it was not asked");
         let attempts = async {
             loop {
-                match tokio::time::timeout(ATTEMPT, ask(Method::GET, &url)).await {
+                match tokio::time::timeout(ATTEMPT, request(Method::GET, &url)).await {
                     Ok(Ok(())) => return,
                     Ok(Err(reason)) => last = reason,
-                    Err(_) => "it does not answer".clone_into(&mut last),
+                    Err(_) => "no response".clone_into(&mut last),
                 }
                 tokio::time::sleep(period).await;
             }
@@ -47,11 +47,12 @@ pub(super) fn until_ready(args: &WaitArgs) -> Result<(), Failure> {
 pub(super) fn drain(port: u16) -> Result<(), Failure> {
     let url: Uri =
         format!("http://127.0.0.1:{port}/drain?inboundonly").parse().expect("a port fits into a URL");
-    let asked = runtime()?.block_on(async { tokio::time::timeout(ATTEMPT, ask(Method::POST, &url)).await });
-    let reason = match asked {
+    let result =
+        runtime()?.block_on(async { tokio::time::timeout(ATTEMPT, request(Method::POST, &url)).await });
+    let reason = match result {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(reason)) => reason,
-        Err(_) => "it does not answer".to_owned(),
+        Err(_) => "no response".to_owned(),
     };
     Err(Failure::Start(format!("the proxy does not drain: {url}: {reason}")))
 }
@@ -61,21 +62,21 @@ fn runtime() -> Result<Runtime, Failure> {
     runtime.map_err(|error| Failure::Start(format!("no runtime: {error}")))
 }
 
-async fn ask(method: Method, url: &Uri) -> Result<(), String> {
+async fn request(method: Method, url: &Uri) -> Result<(), String> {
     let host = url.host().ok_or("the URL has no host")?;
-    let told = |error: &dyn std::error::Error| error.to_string();
+    let text = |error: &dyn std::error::Error| error.to_string();
     let stream =
-        TcpStream::connect((host, url.port_u16().unwrap_or(80))).await.map_err(|error| told(&error))?;
+        TcpStream::connect((host, url.port_u16().unwrap_or(80))).await.map_err(|error| text(&error))?;
     let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| told(&error))?;
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
     let request = Request::builder()
         .method(method)
         .uri(url.path_and_query().map_or("/", |path| path.as_str()))
         .header(header::HOST, host)
         .body(Empty::<Bytes>::new())
-        .map_err(|error| told(&error))?;
+        .map_err(|error| text(&error))?;
     let work = async {
-        let response = sender.send_request(request).await.map_err(|error| told(&error))?;
+        let response = sender.send_request(request).await.map_err(|error| text(&error))?;
         if response.status().is_success() { Ok(()) } else { Err(format!("it answers {}", response.status())) }
     };
     let mut work = std::pin::pin!(work);

@@ -86,7 +86,7 @@ impl Ejecting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balance::Situation;
+    use crate::balance::PickContext;
     use crate::balance::tests::{chance, endpoints, healthy};
     use api::model::cluster::Outlier;
     use std::cell::Cell;
@@ -118,9 +118,9 @@ mod tests {
     /// The endpoints that 200 requests reach.
     fn reached(ejecting: &mut Ejecting, all: &Endpoints, now: Duration) -> Vec<usize> {
         let random = chance();
-        let situation = Situation { active: &|_| 0, hash: None, random: &random };
+        let context = PickContext { active: &|_| 0, hash: None, random: &random };
         let picker = ejecting.at(all, now, &random);
-        let mut found: Vec<usize> = (0..200).filter_map(|_| picker.pick(&situation)).collect();
+        let mut found: Vec<usize> = (0..200).filter_map(|_| picker.pick(&context)).collect();
         found.sort_unstable();
         found.dedup();
         found
@@ -157,7 +157,7 @@ mod tests {
             let before = asked.get();
             for _ in 0..10 {
                 let picker = ejecting.at(&all, now, &random);
-                picker.pick(&Situation { active: &|_| 0, hash: None, random: &|| 0 });
+                picker.pick(&PickContext { active: &|_| 0, hash: None, random: &|| 0 });
             }
             asked.get() - before
         };
@@ -179,11 +179,11 @@ mod tests {
         let random = chance();
         let mut ejecting = Ejecting::new(&all, Policy::RoundRobin, 50, &random);
         eject(&all, 0, Duration::ZERO, 30);
-        let situation = Situation { active: &|_| 0, hash: None, random: &random };
+        let context = PickContext { active: &|_| 0, hash: None, random: &random };
         let mut counts = [0; 4];
         for _ in 0..300 {
             let picker = ejecting.at(&all, Duration::from_secs(1), &random);
-            counts[picker.pick(&situation).unwrap()] += 1;
+            counts[picker.pick(&context).unwrap()] += 1;
         }
         assert_eq!(counts, [0, 100, 100, 100]);
     }

@@ -15,7 +15,7 @@ use consistent::Table;
 use list::List;
 
 /// The inputs of a choice besides the endpoints.
-pub struct Situation<'a> {
+pub struct PickContext<'a> {
     /// Number of active requests at an endpoint, by position.
     pub active: &'a dyn Fn(usize) -> u32,
     /// The key's hash for consistent hashing.
@@ -111,32 +111,32 @@ impl Picker {
     }
 
     /// The position of the endpoint for the next request; `None`: there is none.
-    pub fn pick(&self, situation: &Situation<'_>) -> Option<usize> {
+    pub fn pick(&self, context: &PickContext<'_>) -> Option<usize> {
         let priority = match &self.priorities[..] {
             [] => return None,
             [(_, only)] => only,
             many => {
-                let place = weighted(many.iter().map(|(load, _)| *load), (situation.random)())?;
+                let place = weighted(many.iter().map(|(load, _)| *load), (context.random)())?;
                 &many[place].1
             }
         };
         let place = match &priority.places[..] {
             [only] => only,
-            many => &many[weighted(priority.weights.iter().copied(), (situation.random)())?],
+            many => &many[weighted(priority.weights.iter().copied(), (context.random)())?],
         };
-        match (&place.table, situation.hash) {
+        match (&place.table, context.hash) {
             (Some(table), Some(hash)) => table.find(hash),
-            (Some(table), None) => table.find(u64::from((situation.random)()) << 32 | 1),
-            (None, _) => self.by_policy(&place.list, situation),
+            (Some(table), None) => table.find(u64::from((context.random)()) << 32 | 1),
+            (None, _) => self.by_policy(&place.list, context),
         }
     }
 
-    fn by_policy(&self, list: &List, situation: &Situation<'_>) -> Option<usize> {
+    fn by_policy(&self, list: &List, context: &PickContext<'_>) -> Option<usize> {
         match self.policy {
             Policy::LeastRequest { choices } => {
-                list.least_busy(choices.max(1), situation.active, situation.random)
+                list.least_busy(choices.max(1), context.active, context.random)
             }
-            Policy::Random => list.random((situation.random)()),
+            Policy::Random => list.random((context.random)()),
             Policy::RoundRobin | Policy::Provided | Policy::RingHash { .. } | Policy::Maglev { .. } => {
                 list.next()
             }

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_texts_have_their_known_hashes() {
+    fn hashes_equal_the_reference_values() {
         for (text, seed, expected) in [
             ("", 0, 0xef46_db37_51d8_e999),
             ("a", 0, 0xd24e_c4f1_a98c_6e5b),

@@ -6,7 +6,7 @@ mod probers;
 mod proxy_config;
 
 pub mod args;
-pub mod surroundings;
+pub mod environment;
 
 pub use node::podinfo;
 pub use probers::{Action, HttpProbe, Prober, Scrape};

@@ -74,14 +74,14 @@ fn an_injected_pod_is_described_as_istio_does() {
 }
 
 #[test]
-fn annotations_are_told_as_far_as_a_control_plane_takes_them() {
+fn annotations_are_sent_up_to_the_control_planes_limits() {
     let annotations = format!("a=\"1\"\nlong=\"{}\"\nz=\"2\"\n", "x".repeat(100_000));
     let config = Config::parse(&args(Role::Sidecar), &Raw { annotations, ..raw(&[]) }).unwrap();
     assert_eq!(config.node.metadata["ANNOTATIONS"], json!({"a": "1", "z": "2"}));
 }
 
 #[test]
-fn what_is_not_set_has_istios_defaults() {
+fn unset_settings_have_istios_defaults() {
     let config = parse(&[]);
     assert_eq!((config.discovery.address.as_str(), config.discovery.tls), (DISCOVERY, true));
     let ports =
@@ -123,7 +123,7 @@ fn threads_come_from_the_flag_then_the_mesh_then_the_limit() {
 }
 
 #[test]
-fn every_mistake_is_told_at_once_with_its_setting() {
+fn all_errors_are_reported_together_with_their_settings() {
     let broken = raw(&[
         ("INSTANCE_IP", "here"),
         ("CA_ADDR", "citadel"),
@@ -189,7 +189,7 @@ fn probes_and_the_metrics_page_are_read_as_injection_writes_them() {
 }
 
 #[test]
-fn several_metrics_pages_stand_for_themselves() {
+fn several_metrics_pages_are_configured_separately() {
     let several = r#"{"scrape":"true","path":"/a","port":"1","targets":[{"port":"1","path":"/a"},{"port":"2","path":"b"}]}"#;
     let page = |port, path: &str| Scrape { port, path: path.into() };
     for (text, expected) in [
@@ -203,7 +203,7 @@ fn several_metrics_pages_stand_for_themselves() {
 }
 
 #[test]
-fn capture_is_checked_where_injection_says_that_it_redirects() {
+fn capture_is_checked_if_injection_configured_it() {
     let mode = "ISTIO_META_INTERCEPTION_MODE";
     let table: [(&[(&str, &str)], bool); 5] = [
         (&[(mode, "REDIRECT")], true),
@@ -239,7 +239,7 @@ fn labels_are_read_from_the_downward_api() {
 }
 
 #[test]
-fn levels_in_envoys_words_are_understood() {
+fn envoys_names_of_log_levels_are_accepted() {
     for (ours, envoys, expected) in
         [(None, Some("warning"), "warn"), (Some("debug"), Some("warning"), "debug"), (None, None, "info")]
     {

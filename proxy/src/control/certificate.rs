@@ -20,12 +20,12 @@ pub async fn run(authority: Authority, seams: Seams) {
     let mut back_off = BackOff::new(LONGEST_WAIT);
     loop {
         requests.fetch_add(1, Ordering::Relaxed);
-        let answer = obtain(&authority, current.as_ref(), &seams.credentials).await;
-        let reason = answer.as_ref().err().map(|error| told(error));
+        let result = obtain(&authority, current.as_ref(), &seams.credentials).await;
+        let reason = result.as_ref().err().map(|error| with_causes(error));
         seams
             .status
             .send_if_modified(|status| std::mem::replace(&mut status.certificate, reason.clone()) != reason);
-        match answer {
+        match result {
             Ok(issued) => {
                 back_off.succeeded();
                 let jitter = rand::random::<f64>() * 2.0 - 1.0;
@@ -135,14 +135,17 @@ async fn sleep_until(mut moment: SystemTime, issued: &Issued, authority: &Author
                 moment = moment.min(SystemTime::now() + SPREAD.mul_f64(rand::random()));
             }
             Err(error) => {
-                tracing::warn!(error = told(&error), "the mesh's roots have changed and cannot be used");
+                tracing::warn!(
+                    error = with_causes(&error),
+                    "the mesh's roots have changed and cannot be used"
+                );
             }
         }
         known = roots;
     }
 }
 
-fn told(error: &dyn std::error::Error) -> String {
+fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -21,7 +21,7 @@ pub(super) struct Configuration {
     draft: Arc<Snapshot>,
     /// Resources that were requested, and that the control plane reports as non-existent.
     absent: BTreeSet<(Kind, String)>,
-    callers: BTreeSet<String>,
+    peers: BTreeSet<String>,
     arrived: BTreeSet<Kind>,
     /// Names from the static part of a bootstrap, which the control plane must not remove.
     fixed: BTreeSet<(Kind, String)>,
@@ -41,7 +41,7 @@ pub(super) struct Outcome {
     /// Whether the configuration has changed.
     pub(super) changed: bool,
     /// The workload at each address, if any.
-    pub(super) callers: Vec<(IpAddr, Option<Workload>)>,
+    pub(super) peers: Vec<(IpAddr, Option<Workload>)>,
     /// The table of names for DNS.
     pub(super) names: Option<NameTable>,
 }
@@ -62,7 +62,7 @@ impl Configuration {
             client: Client::new(node, wildcards),
             draft: start,
             absent: BTreeSet::new(),
-            callers: BTreeSet::new(),
+            peers: BTreeSet::new(),
             arrived: BTreeSet::new(),
             fixed,
         };
@@ -88,14 +88,14 @@ impl Configuration {
     }
 
     /// Whether all resources that the draft refers to have arrived, or are known not to exist.
-    pub(super) fn is_whole(&self) -> bool {
-        self.draft.is_whole(|kind, name| self.absent.contains(&(kind, name.to_owned())))
+    pub(super) fn is_complete(&self) -> bool {
+        self.draft.is_complete(|kind, name| self.absent.contains(&(kind, name.to_owned())))
     }
 
     /// Requests the workload at an address.
-    pub(super) fn ask_caller(&mut self, address: IpAddr) -> Option<DeltaDiscoveryRequest> {
-        self.callers.insert(format!("/{address}"));
-        self.client.subscribe(Kind::Workload, &self.callers)
+    pub(super) fn request_workload(&mut self, address: IpAddr) -> Option<DeltaDiscoveryRequest> {
+        self.peers.insert(format!("/{address}"));
+        self.client.subscribe(Kind::Workload, &self.peers)
     }
 
     /// Applies a response. `None`: it was not requested.
@@ -158,7 +158,7 @@ impl Configuration {
             self.absent.insert(key.clone());
             match received.kind {
                 Kind::Workload => {
-                    sorted.outcome.callers.extend(address_of(name).map(|address| (address, None)));
+                    sorted.outcome.peers.extend(address_of(name).map(|address| (address, None)));
                 }
                 Kind::Names => sorted.outcome.names = Some(NameTable::default()),
                 Kind::Secret => {}
@@ -184,9 +184,9 @@ impl Configuration {
     fn follow_references(&mut self) -> Vec<DeltaDiscoveryRequest> {
         let mut requests = vec![];
         for kind in [Kind::Endpoints, Kind::Route, Kind::Secret] {
-            let wanted = self.draft.wanted(kind);
-            self.absent.retain(|(other, name)| *other != kind || wanted.contains(name));
-            requests.extend(self.client.subscribe(kind, &wanted));
+            let names = self.draft.references(kind);
+            self.absent.retain(|(other, name)| *other != kind || names.contains(name));
+            requests.extend(self.client.subscribe(kind, &names));
         }
         requests
     }
@@ -198,10 +198,11 @@ impl Sorted {
             Resource::Secret(secret) => self.secrets.push(secret),
             Resource::Names(names) => self.outcome.names = Some(names),
             Resource::Workload(workload) => {
-                let asked = address_of(name).into_iter();
-                let addresses: BTreeSet<IpAddr> = asked.chain(workload.addresses.iter().copied()).collect();
-                let answers = addresses.into_iter().map(|address| (address, Some(workload.clone())));
-                self.outcome.callers.extend(answers);
+                let requested = address_of(name).into_iter();
+                let addresses: BTreeSet<IpAddr> =
+                    requested.chain(workload.addresses.iter().copied()).collect();
+                let workloads = addresses.into_iter().map(|address| (address, Some(workload.clone())));
+                self.outcome.peers.extend(workloads);
             }
             other => self.update.upsert.push(other),
         }

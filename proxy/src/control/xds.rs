@@ -43,7 +43,7 @@ pub enum Server {
 
 /// The subscriptions of the stream.
 #[derive(Debug, Clone)]
-pub struct Wishes {
+pub struct Subscriptions {
     /// The node that subscribes.
     pub node: NodeInfo,
     /// Kinds that are subscribed to with a wildcard.
@@ -51,9 +51,14 @@ pub struct Wishes {
 }
 
 /// Keeps a stream open; never returns.
-pub async fn run(server: Server, wishes: Wishes, seams: Seams, mut callers: UnboundedReceiver<IpAddr>) {
+pub async fn run(
+    server: Server,
+    subscriptions: Subscriptions,
+    seams: Seams,
+    mut peers: UnboundedReceiver<IpAddr>,
+) {
     let start = seams.snapshot.borrow().clone();
-    let mut configuration = Configuration::new(wishes.node, start, &wishes.wildcards);
+    let mut configuration = Configuration::new(subscriptions.node, start, &subscriptions.wildcards);
     let mut back_off = BackOff::new(LONGEST_WAIT);
     loop {
         let reason = match open(&server, &seams, &mut configuration).await {
@@ -63,10 +68,10 @@ pub async fn run(server: Server, wishes: Wishes, seams: Seams, mut callers: Unbo
                     configuration: &mut configuration,
                     seams: &seams,
                     due: None,
-                    heard: false,
+                    received: false,
                 };
-                let reason = session.run(&mut callers).await;
-                if session.heard {
+                let reason = session.run(&mut peers).await;
+                if session.received {
                     back_off.succeeded();
                 }
                 reason
@@ -147,12 +152,12 @@ struct Session<'a> {
     seams: &'a Seams,
     /// When to use the draft even if resources that it refers to are missing.
     due: Option<Instant>,
-    heard: bool,
+    received: bool,
 }
 
 impl Session<'_> {
     /// Handles responses until the stream ends, and returns why it ended.
-    async fn run(&mut self, callers: &mut UnboundedReceiver<IpAddr>) -> String {
+    async fn run(&mut self, peers: &mut UnboundedReceiver<IpAddr>) -> String {
         loop {
             let due = self.due;
             let overdue = async {
@@ -167,23 +172,23 @@ impl Session<'_> {
                     Ok(None) => return "the control plane ended the stream".to_owned(),
                     Err(status) => return format!("{}: {}", status.code().description(), status.message()),
                 },
-                Some(address) = callers.recv() => self.ask(address, callers),
+                Some(address) = peers.recv() => self.request_workload(address, peers),
                 () = overdue => self.publish(),
             }
         }
     }
 
-    fn ask(&mut self, address: IpAddr, callers: &mut UnboundedReceiver<IpAddr>) {
-        let mut request = self.configuration.ask_caller(address);
+    fn request_workload(&mut self, address: IpAddr, peers: &mut UnboundedReceiver<IpAddr>) {
+        let mut request = self.configuration.request_workload(address);
         // Addresses that arrived together are requested one after the other: each request names one more.
         while let Some(message) = request.take() {
             self.stream.send(message);
-            request = callers.try_recv().ok().and_then(|address| self.configuration.ask_caller(address));
+            request = peers.try_recv().ok().and_then(|address| self.configuration.request_workload(address));
         }
     }
 
     fn take(&mut self, response: DeltaDiscoveryResponse) {
-        if !std::mem::replace(&mut self.heard, true) {
+        if !std::mem::replace(&mut self.received, true) {
             tracing::info!("receiving configuration");
             self.seams.status.send_modify(|status| status.connected = true);
             self.seams.telemetry.named("control_plane.connected_state").store(1, Ordering::Relaxed);
@@ -194,7 +199,7 @@ impl Session<'_> {
         for request in &outcome.requests {
             self.stream.send(request.clone());
         }
-        for (address, workload) in outcome.callers {
+        for (address, workload) in outcome.peers {
             self.seams.telemetry.peers().set(address, workload);
         }
         if let Some(names) = outcome.names {
@@ -202,10 +207,10 @@ impl Session<'_> {
         }
         if !outcome.changed {
             self.arrived();
-        } else if self.configuration.is_whole() {
+        } else if self.configuration.is_complete() {
             self.publish();
         } else if self.due.is_none() {
-            self.due = Some(Instant::now() + PATIENCE);
+            self.due = Some(Instant::now() + SYNC_TIMEOUT);
         }
     }
 
@@ -233,7 +238,7 @@ impl Session<'_> {
     }
 
     fn publish(&mut self) {
-        if !self.configuration.is_whole() {
+        if !self.configuration.is_complete() {
             let missing = self.configuration.draft().missing();
             tracing::warn!(?missing, "the configuration is used although parts of it have not arrived");
         }
@@ -275,4 +280,4 @@ fn stat_names(kind: Kind) -> Option<[&'static str; 2]> {
 /// The longest wait before a reconnect. While there is no stream, endpoints become outdated, so a control plane
 /// that is back must be found soon.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-const PATIENCE: Duration = Duration::from_secs(15);
+const SYNC_TIMEOUT: Duration = Duration::from_secs(15);

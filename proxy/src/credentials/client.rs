@@ -7,7 +7,7 @@ use super::verify::Check;
 use super::{CredentialError, Store};
 use api::model::tls::UpstreamTls;
 use api::process::tls::provider;
-use api::process::tls::verifier::{self, Shown};
+use api::process::tls::verifier::{self, PresentedChain};
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
@@ -27,8 +27,8 @@ pub fn client_config(tls: &UpstreamTls, store: &Arc<Store>) -> Result<Arc<Client
         .with_protocol_versions(versions(&tls.common)?)
         .map_err(|error| setup(&error))?
         .dangerous()
-        .with_custom_certificate_verifier(verifier::servers(move |shown| {
-            verify(check.as_ref(), dialled, &verified, shown)
+        .with_custom_certificate_verifier(verifier::servers(move |presented| {
+            verify(check.as_ref(), dialled, &verified, presented)
         }))
         .with_client_cert_resolver(Arc::new(own));
     config.alpn_protocols = alpn(&tls.common);
@@ -82,16 +82,16 @@ fn verify(
     check: Option<&Check>,
     dialled: bool,
     sessions: &Sessions,
-    shown: &Shown<'_>,
+    presented: &PresentedChain<'_>,
 ) -> Result<(), rustls::Error> {
     let Some(check) = check else { return Ok(()) };
     let loaded = check.roots().map_err(CredentialError::refuse)?;
     if let Some(Material::Roots { roots, .. }) = loaded.as_ref().map(|loaded| &loaded.material) {
-        shown.leads_to(roots)?;
+        presented.leads_to(roots)?;
         if dialled {
-            shown.is_for_dialled()?;
+            presented.is_for_dialled()?;
         }
-        sessions.verified(shown.leaf, shown.intermediates, shown.now)?;
+        sessions.verified(presented.leaf, presented.intermediates, presented.now)?;
     }
-    check.verify_names(shown.leaf)
+    check.verify_names(presented.leaf)
 }

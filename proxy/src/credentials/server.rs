@@ -7,7 +7,7 @@ use super::verify::{Check, host_matches};
 use super::{CredentialError, Store, file::FileSecret};
 use api::model::secret::SecretContent;
 use api::model::tls::{CertificateSource, DownstreamTls, TlsParameters, TlsVersion};
-use api::process::tls::verifier::{self, Shown};
+use api::process::tls::verifier::{self, PresentedChain};
 use api::process::tls::{ClientAuth, provider};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert};
@@ -60,7 +60,7 @@ fn clients(check: Option<Check>, mandatory: bool, tickets: &Arc<Tickets>) -> Arc
     match check {
         Some(check) => {
             let tickets = tickets.clone();
-            verifier::clients(auth, move |shown| verify(&check, &tickets, shown))
+            verifier::clients(auth, move |presented| verify(&check, &tickets, presented))
         }
         // If a context requires a certificate without saying how to verify it, any certificate is accepted.
         None if mandatory => verifier::clients(auth, |_| Ok(())),
@@ -185,13 +185,13 @@ impl ResolvesServerCert for Own {
 }
 
 /// Verifies a client against the current roots, and its names.
-fn verify(check: &Check, tickets: &Tickets, shown: &Shown<'_>) -> Result<(), rustls::Error> {
+fn verify(check: &Check, tickets: &Tickets, presented: &PresentedChain<'_>) -> Result<(), rustls::Error> {
     let roots = check.roots().map_err(CredentialError::refuse)?;
     if let Some(Material::Roots { clients, .. }) = roots.as_ref().map(|loaded| &loaded.material) {
-        clients.verify_client_cert(shown.leaf, shown.intermediates, shown.now)?;
-        tickets.verified(shown.leaf, shown.intermediates, shown.now)?;
+        clients.verify_client_cert(presented.leaf, presented.intermediates, presented.now)?;
+        tickets.verified(presented.leaf, presented.intermediates, presented.now)?;
     }
-    check.verify_names(shown.leaf)
+    check.verify_names(presented.leaf)
 }
 
 static ONLY_TLS12: &[&SupportedProtocolVersion] = &[&TLS12];

@@ -11,29 +11,30 @@ pub enum Reply {
     /// Drop it: it is not a valid query.
     Drop,
     /// Send this response.
-    Answer(Vec<u8>),
+    Respond(Vec<u8>),
     /// Forward the query to another server.
-    Forward(Box<Unanswered>),
+    Forward(Box<ForeignQuery>),
 }
 
 /// A query for a name outside the mesh.
 #[derive(Debug)]
-pub struct Unanswered(Message);
+pub struct ForeignQuery(Message);
 
-impl Unanswered {
+impl ForeignQuery {
     /// Completes another server's response with what only the mesh knows: if the response ends in an alias of a
     /// name in the mesh, its addresses; if the queried name itself is in the mesh, that it exists.
-    pub fn completed(&self, zone: &Zone, answer: Vec<u8>, over_tcp: bool) -> Vec<u8> {
+    pub fn completed(&self, zone: &Zone, response: Vec<u8>, over_tcp: bool) -> Vec<u8> {
         let completed = || {
-            let mut answer = Message::from_vec(&answer).ok()?;
-            let absent = answer.metadata.response_code == ResponseCode::NXDomain && answer.answers.is_empty();
+            let mut response = Message::from_vec(&response).ok()?;
+            let absent =
+                response.metadata.response_code == ResponseCode::NXDomain && response.answers.is_empty();
             if !(absent && zone.knows(&self.0)) {
-                answer.add_answers(zone.behind(&self.0, &answer)?);
+                response.add_answers(zone.behind(&self.0, &response)?);
             }
-            answer.metadata.response_code = ResponseCode::NoError;
-            encoded(&answer, self.0.max_payload(), over_tcp)
+            response.metadata.response_code = ResponseCode::NoError;
+            encoded(&response, self.0.max_payload(), over_tcp)
         };
-        completed().unwrap_or(answer)
+        completed().unwrap_or(response)
     }
 
     /// The response if no other server responds.
@@ -49,9 +50,9 @@ pub fn reply(zone: &Zone, packet: &[u8], over_tcp: bool) -> Reply {
     if query.metadata.message_type != MessageType::Query {
         return Reply::Drop;
     }
-    match zone.answer(&query) {
-        Some(answer) => encoded(&answer, query.max_payload(), over_tcp).map_or(Reply::Drop, Reply::Answer),
-        None => Reply::Forward(Box::new(Unanswered(query))),
+    match zone.respond(&query) {
+        Some(message) => encoded(&message, query.max_payload(), over_tcp).map_or(Reply::Drop, Reply::Respond),
+        None => Reply::Forward(Box::new(ForeignQuery(query))),
     }
 }
 
@@ -81,28 +82,26 @@ mod tests {
         for (name, code) in
             [("db.example.com.", ResponseCode::NoError), ("other.example.com.", ResponseCode::NXDomain)]
         {
-            let asked = packet(name, RecordType::MX, false);
-            let Reply::Forward(unanswered) = reply(&zone(), &asked, false) else {
-                panic!("{name} is forwarded")
-            };
+            let query = packet(name, RecordType::MX, false);
+            let Reply::Forward(query) = reply(&zone(), &query, false) else { panic!("{name} is forwarded") };
             let absent =
-                response(&Message::from_vec(&asked).unwrap(), ResponseCode::NXDomain).to_vec().unwrap();
-            let told = Message::from_vec(&unanswered.completed(&zone(), absent, false)).unwrap();
-            assert_eq!(told.metadata.response_code, code, "{name}");
+                response(&Message::from_vec(&query).unwrap(), ResponseCode::NXDomain).to_vec().unwrap();
+            let completed = Message::from_vec(&query.completed(&zone(), absent, false)).unwrap();
+            assert_eq!(completed.metadata.response_code, code, "{name}");
         }
-        let Reply::Forward(unanswered) =
-            reply(&zone(), &packet("db.example.com.", RecordType::MX, false), false)
+        let Reply::Forward(query) = reply(&zone(), &packet("db.example.com.", RecordType::MX, false), false)
         else {
             panic!("MX is forwarded")
         };
-        let alone = Message::from_vec(&unanswered.failure(&zone(), false).unwrap()).unwrap();
+        let alone = Message::from_vec(&query.failure(&zone(), false).unwrap()).unwrap();
         assert_eq!(alone.metadata.response_code, ResponseCode::NoError);
     }
 
     #[test]
-    fn edns_is_answered_with_edns() {
+    fn a_query_with_edns_gets_a_response_with_edns() {
         for edns in [false, true] {
-            let Reply::Answer(bytes) = reply(&zone(), &packet("db.example.com.", RecordType::A, edns), false)
+            let Reply::Respond(bytes) =
+                reply(&zone(), &packet("db.example.com.", RecordType::A, edns), false)
             else {
                 panic!("it is the mesh's name")
             };

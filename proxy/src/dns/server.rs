@@ -5,8 +5,8 @@ use super::zone::Zone;
 use crate::lookup::resolv_conf::ResolvConf;
 use crate::lookup::server::NameServers;
 use api::model::workload::NameTable;
-use api::process::dns::{self, Answer};
-use api::process::serve::crowd::Limits;
+use api::process::dns::{self, Responder};
+use api::process::serve::connections::Limits;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -63,19 +63,19 @@ impl Server {
     }
 }
 
-impl Answer for Server {
-    async fn answer(&self, packet: &[u8], over_tcp: bool) -> Option<Vec<u8>> {
+impl Responder for Server {
+    async fn respond(&self, packet: &[u8], over_tcp: bool) -> Option<Vec<u8>> {
         let zone = self.zone.borrow().clone();
-        let unanswered = match reply(&zone, packet, over_tcp) {
+        let query = match reply(&zone, packet, over_tcp) {
             Reply::Drop => return None,
-            Reply::Answer(answer) => return Some(answer),
-            Reply::Forward(unanswered) => unanswered,
+            Reply::Respond(response) => return Some(response),
+            Reply::Forward(query) => query,
         };
-        match self.upstream.ask(packet, over_tcp).await {
-            Ok(answer) => Some(unanswered.completed(&zone, answer, over_tcp)),
+        match self.upstream.query(packet, over_tcp).await {
+            Ok(response) => Some(query.completed(&zone, response, over_tcp)),
             Err(error) => {
-                tracing::debug!(%error, "no name server answers");
-                unanswered.failure(&zone, over_tcp)
+                tracing::debug!(%error, "no name server responded");
+                query.failure(&zone, over_tcp)
             }
         }
     }
@@ -129,7 +129,7 @@ mod tests {
         (address, upstream, names)
     }
 
-    async fn ask(address: SocketAddr, packet: &[u8]) -> Message {
+    async fn send_query(address: SocketAddr, packet: &[u8]) -> Message {
         let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         client.send_to(packet, address).await.unwrap();
         let mut buffer = vec![0; 4096];
@@ -138,50 +138,50 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_names_are_asked_of_the_systems_servers_and_their_answer_is_handed_on() {
+    async fn queries_for_other_names_are_forwarded_to_the_systems_servers() {
         let (address, upstream, _names) = start(table(1)).await;
         let packet = query("other.example.com.");
         let forwarding = async {
             let mut buffer = vec![0; 4096];
             let (length, from) = upstream.recv_from(&mut buffer).await.unwrap();
-            let asked = Message::from_vec(&buffer[..length]).unwrap();
-            let answer = response(&asked, ResponseCode::NXDomain).to_vec().unwrap();
-            upstream.send_to(&answer, from).await.unwrap();
+            let query = Message::from_vec(&buffer[..length]).unwrap();
+            let response = response(&query, ResponseCode::NXDomain).to_vec().unwrap();
+            upstream.send_to(&response, from).await.unwrap();
         };
-        let (answer, ()) = tokio::join!(ask(address, &packet), forwarding);
-        assert_eq!((answer.metadata.id, answer.metadata.response_code), (7, ResponseCode::NXDomain));
+        let (response, ()) = tokio::join!(send_query(address, &packet), forwarding);
+        assert_eq!((response.metadata.id, response.metadata.response_code), (7, ResponseCode::NXDomain));
     }
 
     #[tokio::test]
-    async fn garbage_is_dropped_and_the_next_query_is_answered() {
+    async fn malformed_packets_are_dropped_and_the_next_query_succeeds() {
         let (address, _upstream, _names) = start(table(1)).await;
         let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         client.send_to(&[0xff; 40], address).await.unwrap();
         client.send_to(&[], address).await.unwrap();
-        assert_eq!(ask(address, &query("api.example.com.")).await.answers.len(), 1);
+        assert_eq!(send_query(address, &query("api.example.com.")).await.answers.len(), 1);
     }
 
     #[tokio::test]
-    async fn an_answer_too_long_for_udp_is_cut_and_whole_over_tcp() {
+    async fn a_response_too_long_for_udp_is_truncated_and_complete_over_tcp() {
         let (address, _upstream, _names) = start(table(100)).await;
         let packet = query("api.example.com.");
-        let short = ask(address, &packet).await;
+        let short = send_query(address, &packet).await;
         assert!(short.metadata.truncation);
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(&framed(&packet).unwrap()).await.unwrap();
         let length = stream.read_u16().await.unwrap();
-        let mut answer = vec![0; usize::from(length)];
-        stream.read_exact(&mut answer).await.unwrap();
-        assert_eq!(Message::from_vec(&answer).unwrap().answers.len(), 100);
+        let mut response = vec![0; usize::from(length)];
+        stream.read_exact(&mut response).await.unwrap();
+        assert_eq!(Message::from_vec(&response).unwrap().answers.len(), 100);
     }
 
     #[tokio::test]
     async fn another_table_is_used_from_the_next_query_on() {
         let (address, _upstream, names) = start(table(1)).await;
-        assert_eq!(ask(address, &query("api.example.com.")).await.answers.len(), 1);
+        assert_eq!(send_query(address, &query("api.example.com.")).await.answers.len(), 1);
         names.send_replace(Arc::new(table(2)));
         loop {
-            if ask(address, &query("api.example.com.")).await.answers.len() == 2 {
+            if send_query(address, &query("api.example.com.")).await.answers.len() == 2 {
                 break;
             }
             tokio::task::yield_now().await;

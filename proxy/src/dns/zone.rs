@@ -41,46 +41,46 @@ impl Zone {
     }
 
     /// The response to a query; `None`: the name is not in the mesh, or the query type is not supported.
-    pub fn answer(&self, query: &Message) -> Option<Message> {
+    pub fn respond(&self, query: &Message) -> Option<Message> {
         let [question] = query.queries.as_slice() else { return None };
         if question.query_class() != DNSClass::IN || query.metadata.op_code != OpCode::Query {
             return None;
         }
-        let wants_v4 = match question.query_type() {
+        let is_ipv4 = match question.query_type() {
             RecordType::A => true,
             RecordType::AAAA => false,
             _ => return None,
         };
-        let asked = question.name();
-        let text = asked.to_utf8().trim_end_matches('.').to_ascii_lowercase();
+        let owner_name = question.name();
+        let text = owner_name.to_utf8().trim_end_matches('.').to_ascii_lowercase();
         let (host, addresses) = self.find(&text)?;
 
-        let mut answer = response(query, ResponseCode::NoError);
-        answer.metadata.authoritative = true;
-        let mut owner = asked.clone();
+        let mut reply = response(query, ResponseCode::NoError);
+        reply.metadata.authoritative = true;
+        let mut owner = owner_name.clone();
         if host != text {
             // The client appended a search domain; the alias gives it the canonical name.
             let target = Name::from_utf8(format!("{host}.")).ok()?;
-            answer.add_answer(Record::from_rdata(owner, TTL, RData::CNAME(CNAME(target.clone()))));
+            reply.add_answer(Record::from_rdata(owner, TTL, RData::CNAME(CNAME(target.clone()))));
             owner = target;
         }
-        answer.add_answers(records(&owner, addresses, wants_v4, query.metadata.id));
-        Some(answer)
+        reply.add_answers(records(&owner, addresses, is_ipv4, query.metadata.id));
+        Some(reply)
     }
 
     /// The addresses of the mesh's name in which another server's response ends as an alias; `None`: the response
     /// does not end in an alias, or its target is not in the mesh.
-    pub fn behind(&self, query: &Message, answer: &Message) -> Option<Vec<Record>> {
-        let wants_v4 = match query.queries.first()?.query_type() {
+    pub fn behind(&self, query: &Message, response: &Message) -> Option<Vec<Record>> {
+        let is_ipv4 = match query.queries.first()?.query_type() {
             RecordType::A => true,
             RecordType::AAAA => false,
             _ => return None,
         };
-        let last = answer.answers.last()?;
+        let last = response.answers.last()?;
         let RData::CNAME(CNAME(target)) = &last.data else { return None };
         let text = target.to_utf8().trim_end_matches('.').to_ascii_lowercase();
         let addresses = self.exact_or_wildcard(&text)?;
-        Some(records(target, addresses, wants_v4, query.metadata.id))
+        Some(records(target, addresses, is_ipv4, query.metadata.id))
     }
 
     /// Whether the queried name is in the mesh, whatever the record type.
@@ -172,28 +172,28 @@ mod tests {
     }
 
     /// The records of the response in short form, or `None` if the query is forwarded.
-    fn ask(zone: &Zone, name: &str, kind: RecordType) -> Option<Vec<String>> {
-        let answer = zone.answer(&query(name, kind))?;
-        assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
+    fn records_of(zone: &Zone, name: &str, kind: RecordType) -> Option<Vec<String>> {
+        let response = zone.respond(&query(name, kind))?;
+        assert_eq!(response.metadata.response_code, ResponseCode::NoError);
         let show = |record: &Record| format!("{} {} {}", record.name, record.ttl, record.data);
-        Some(answer.answers.iter().map(show).collect())
+        Some(response.answers.iter().map(show).collect())
     }
 
     #[test]
-    fn names_of_the_mesh_are_answered_in_every_spelling() {
+    fn names_of_the_mesh_resolve_in_every_spelling() {
         let zone = zone();
         for name in ["reviews", "reviews.shop", "reviews.shop.svc", "Reviews.Shop.svc.cluster.LOCAL"] {
-            let answers = ask(&zone, &format!("{name}."), RecordType::A).unwrap();
+            let answers = records_of(&zone, &format!("{name}."), RecordType::A).unwrap();
             assert_eq!(answers, [format!("{name}. 30 10.96.0.1")]);
         }
-        let six = ask(&zone, "reviews.shop.", RecordType::AAAA).unwrap();
+        let six = records_of(&zone, "reviews.shop.", RecordType::AAAA).unwrap();
         assert_eq!(six, ["reviews.shop. 30 fd00::1"]);
-        assert_eq!(ask(&zone, "a.b.wild.example.com.", RecordType::A).unwrap().len(), 1);
+        assert_eq!(records_of(&zone, "a.b.wild.example.com.", RecordType::A).unwrap().len(), 1);
     }
 
     #[test]
     fn a_name_with_a_search_domain_is_an_alias_of_the_name_without() {
-        let answers = ask(&zone(), "api.example.com.shop.svc.cluster.local.", RecordType::A).unwrap();
+        let answers = records_of(&zone(), "api.example.com.shop.svc.cluster.local.", RecordType::A).unwrap();
         let expected = [
             "api.example.com.shop.svc.cluster.local. 30 api.example.com.",
             "api.example.com. 30 240.240.0.1",
@@ -202,14 +202,14 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_that_another_server_knows_is_completed_with_the_meshs_addresses() {
+    fn an_alias_from_another_server_is_completed_with_the_meshs_addresses() {
         let zone = zone();
         let alias = |target: &str, kind| {
             let query = query("also.shop.svc.cluster.local.", kind);
-            let mut answer = response(&query, ResponseCode::NXDomain);
+            let mut response = response(&query, ResponseCode::NXDomain);
             let data = RData::CNAME(CNAME(Name::from_ascii(target).unwrap()));
-            answer.add_answer(Record::from_rdata(Name::from_ascii("also.shop.").unwrap(), 5, data));
-            let records = zone.behind(&query, &answer)?;
+            response.add_answer(Record::from_rdata(Name::from_ascii("also.shop.").unwrap(), 5, data));
+            let records = zone.behind(&query, &response)?;
             Some(records.iter().map(|r| format!("{} {}", r.name, r.data)).collect::<Vec<_>>())
         };
         let found = alias("api.example.com.", RecordType::A).unwrap();
@@ -221,12 +221,12 @@ mod tests {
     }
 
     #[test]
-    fn a_family_without_address_is_an_empty_answer_and_no_error() {
-        assert_eq!(ask(&zone(), "api.example.com.", RecordType::AAAA), Some(vec![]));
+    fn a_name_without_addresses_of_a_family_gets_an_empty_response() {
+        assert_eq!(records_of(&zone(), "api.example.com.", RecordType::AAAA), Some(vec![]));
     }
 
     #[test]
-    fn what_is_not_the_meshs_is_forwarded() {
+    fn names_outside_the_mesh_are_forwarded() {
         let zone = zone();
         for (name, kind) in [
             ("example.com.", RecordType::A),
@@ -235,9 +235,9 @@ mod tests {
             ("reviews.shop.", RecordType::SRV),
             (".", RecordType::A),
         ] {
-            assert_eq!(ask(&zone, name, kind), None, "{name}");
+            assert_eq!(records_of(&zone, name, kind), None, "{name}");
         }
-        assert!(zone.answer(&Message::query()).is_none());
+        assert!(zone.respond(&Message::query()).is_none());
     }
 
     #[test]
@@ -247,7 +247,7 @@ mod tests {
         for id in 0..2 {
             let mut query = query("headless.shop.", RecordType::A);
             query.metadata.id = id;
-            first.insert(zone.answer(&query).unwrap().answers[0].data.to_string());
+            first.insert(zone.respond(&query).unwrap().answers[0].data.to_string());
         }
         assert_eq!(first.len(), 2);
     }
@@ -256,7 +256,7 @@ mod tests {
         #[test]
         fn no_packet_makes_the_zone_panic(packet in prop::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(query) = Message::from_vec(&packet) {
-                let _ = zone().answer(&query);
+                let _ = zone().response(&query);
             }
         }
     }

@@ -171,9 +171,9 @@ impl Extra {
             | Point::RequestEnds
             | Point::SendBegins
             | Point::SendEnds
-            | Point::AnswerBegins
-            | Point::AnswerBodyBegins
-            | Point::AnswerEnds
+            | Point::UpstreamResponseBegins
+            | Point::UpstreamBodyBegins
+            | Point::UpstreamResponseEnds
             | Point::ResponseBegins
             | Point::ResponseEnds
             | Point::ConnectionBegins

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn path_and_query_are_told_apart() {
+    fn path_and_query_are_separated() {
         for (target, path, query) in [
             ("/a?b=c", "/a", "b=c"),
             ("/a", "/a", ""),

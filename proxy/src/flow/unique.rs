@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_says_of_itself_that_it_is_random() {
+    fn an_id_is_a_random_uuid() {
         for (random, expected) in [
             (u32::MAX, b"ffffffff-ffff-4fff-bfff-ffffffffffff"),
             (0, b"00000000-0000-4000-8000-000000000000"),

@@ -29,7 +29,7 @@ struct Inner<S> {
     /// The client waits for a 100 (Continue) response before it sends the body.
     expects: bool,
     /// The response has begun.
-    answering: bool,
+    responding: bool,
     /// The request's body was dropped before its end.
     left: bool,
     /// Wakes the connection's own task; used while another task may be reading the body.
@@ -57,7 +57,7 @@ impl<S: Duplex> Connection<S> {
             out: Outbox::default(),
             number: 0,
             expects: false,
-            answering: false,
+            responding: false,
             left: false,
             owner: None,
             upgrade: None,
@@ -109,7 +109,7 @@ impl<S: Duplex> Connection<S> {
         inner.number = inner.number.wrapping_add(1);
         inner.expects = expects && !reading.is_done();
         inner.reading = reading;
-        inner.answering = false;
+        inner.responding = false;
         inner.left = false;
         inner.upgrade = None;
         inner.number
@@ -137,9 +137,9 @@ impl<S: Duplex> Connection<S> {
     }
 
     /// Marks the response as begun. Returns whether the connection can serve another request after it.
-    pub(super) fn answer(&self) -> bool {
+    pub(super) fn begin_response(&self) -> bool {
         let inner = &mut *self.0.borrow_mut();
-        inner.answering = true;
+        inner.responding = true;
         if inner.left && !inner.expects {
             inner.skip();
         }
@@ -252,13 +252,13 @@ impl<S: Duplex> Source for Connection<S> {
         let Some(io) = inner.io.as_mut().filter(|_| inner.number == number) else {
             return Poll::Ready(Some(Err(BodyError::Broken)));
         };
-        if inner.expects && !inner.answering {
+        if inner.expects && !inner.responding {
             inner.expects = false;
             if inner.reader.is_empty() {
                 inner.out.gathered().extend_from_slice(CONTINUE);
             }
         }
-        if !inner.answering && matches!(inner.out.poll_flush(io, context), Poll::Ready(Err(_))) {
+        if !inner.responding && matches!(inner.out.poll_flush(io, context), Poll::Ready(Err(_))) {
             inner.reading = Reading::Failed(BodyError::Broken);
         }
         let result = inner.reading.poll(&mut inner.reader, io, context);

@@ -32,9 +32,9 @@ impl<'a> Switch<'a> {
 }
 
 /// Whether a response switches to the protocol that its request named.
-pub fn agreed(asked: &HeaderMap, answer: &HeaderMap) -> bool {
-    match (Switch::of(asked), Switch::of(answer)) {
-        (Switch::To(asked), Switch::To(named)) => asked.eq_ignore_ascii_case(named),
+pub fn agreed(request: &HeaderMap, response: &HeaderMap) -> bool {
+    match (Switch::of(request), Switch::of(response)) {
+        (Switch::To(request), Switch::To(named)) => request.eq_ignore_ascii_case(named),
         _ => false,
     }
 }
@@ -82,8 +82,8 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_has_to_name_what_was_asked_for_alone() {
-        let asked = headers(&[CONNECTION, ("upgrade", "websocket")]);
+    fn a_response_must_name_exactly_the_requested_protocol() {
+        let request = headers(&[CONNECTION, ("upgrade", "websocket")]);
         let table: [(&[(&str, &str)], bool); 7] = [
             (&[CONNECTION, ("upgrade", "WebSocket")], true),
             (&[CONNECTION, ("upgrade", "foo")], false),
@@ -94,7 +94,7 @@ mod tests {
             (&[], false),
         ];
         for (lines, expected) in table {
-            assert_eq!(agreed(&asked, &headers(lines)), expected, "{lines:?}");
+            assert_eq!(agreed(&request, &headers(lines)), expected, "{lines:?}");
             assert!(!agreed(&headers(&[]), &headers(lines)), "nobody asked for {lines:?}");
         }
     }

@@ -22,7 +22,7 @@ struct Forward(Rc<RefCell<Option<Client<DuplexStream>>>>);
 impl Service for Forward {
     type Body = Body;
 
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    async fn handle(&self, request: Request<Body>) -> Response<Body> {
         let client = self.0.borrow_mut().take().unwrap();
         let (response, _) = client.send(request).await.map_err(|(failure, _)| failure).unwrap();
         *self.0.borrow_mut() = Some(client);
@@ -65,7 +65,7 @@ async fn until(stream: &mut (impl AsyncReadExt + Unpin), end: &str) -> String {
 }
 
 #[test]
-fn chunks_and_trailers_pass_both_ways_through_any_pipe() {
+fn chunks_and_trailers_pass_in_both_directions_through_any_pipe() {
     run(async {
         for pipe in [1, 5, 4096] {
             let (mut near, mut far) = between(pipe);

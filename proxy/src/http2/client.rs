@@ -69,7 +69,7 @@ pub enum Failure {
 pub async fn connect<G: 'static>(stream: Stream, guard: G) -> Result<Client, h2::Error> {
     let peer = stream.socket().peer_addr().ok();
     let stream = Guarded::client(stream);
-    let warden = stream.warden();
+    let monitor = stream.monitor();
     let (sender, mut connection) = Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -85,13 +85,13 @@ pub async fn connect<G: 'static>(stream: Stream, guard: G) -> Result<Client, h2:
     let ping = connection.ping_pong();
     let task = Task {
         connection,
-        keep_alive: ping.map(|ping| KeepAlive::new(ping, warden.clone(), (PING, PING_ANSWER))),
+        keep_alive: ping.map(|ping| KeepAlive::new(ping, monitor.clone(), (PING, PING_TIMEOUT))),
         released: Some(released),
         streams: Rc::downgrade(&streams),
     };
     tokio::task::spawn_local(async move {
         task.await;
-        if let Some(frames) = warden.flood() {
+        if let Some(frames) = monitor.flood() {
             tracing::warn!(?peer, frames, "ended an HTTP/2 connection that its upstream floods with frames");
         }
         drop(guard);
@@ -165,8 +165,8 @@ impl Client {
             return Err((Failure::Closed, Some(request)));
         }
         let begun = self.begin(request).map_err(|error| (Failure::Stream(error), None));
-        let (mut answer, mut pump) = begun?;
-        let response = poll_fn(|context| exchange(&mut pump, &mut answer, context)).await;
+        let (mut response, mut pump) = begun?;
+        let response = poll_fn(|context| exchange(&mut pump, &mut response, context)).await;
         let response = response.map_err(|failure| (failure, None))?;
         let (parts, stream) = response.into_parts();
         if is_too_large(&parts.headers) {
@@ -199,8 +199,8 @@ impl Client {
         let request = Request::from_parts(parts, ());
         // On a clone: if a stream has to wait for its turn, the original would make the next request wait for it, too.
         let mut sender = self.sender.borrow().clone();
-        let (answer, stream) = sender.send_request(request, whole)?;
-        Ok((answer, (!whole).then(|| Pump::new(body, stream))))
+        let (response, stream) = sender.send_request(request, whole)?;
+        Ok((response, (!whole).then(|| Pump::new(body, stream))))
     }
 }
 
@@ -210,7 +210,7 @@ type Begun<B> = (ResponseFuture, Option<Pump<B>>);
 /// Sends the body until the response arrives.
 fn exchange<B>(
     pump: &mut Option<Pump<B>>,
-    answer: &mut ResponseFuture,
+    response: &mut ResponseFuture,
     context: &mut Context<'_>,
 ) -> Poll<Result<Response<h2::RecvStream>, Failure>>
 where
@@ -225,7 +225,7 @@ where
             return Poll::Ready(Err(Failure::Body));
         }
     }
-    let response = ready!(Pin::new(answer).poll(context));
+    let response = ready!(Pin::new(response).poll(context));
     if response.is_err() {
         *pump = None;
     }
@@ -247,4 +247,4 @@ const MAX_HEADER_BYTES: usize = 60 * 1024;
 /// The most bytes that are read of an oversized response head.
 const MAX_READ: u32 = 256 * 1024;
 const PING: Duration = Duration::from_secs(30);
-const PING_ANSWER: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);

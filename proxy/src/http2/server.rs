@@ -4,7 +4,7 @@ use super::body::Body;
 use super::keep_alive::KeepAlive;
 use super::pump::Pump;
 use super::{BROKEN_STREAMS, CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW};
-use crate::io::{Guarded, Stream, Warden};
+use crate::io::{Guarded, Monitor, Stream};
 use bytes::Bytes;
 use h2::Reason;
 use h2::server::{Builder, Handshake, SendResponse};
@@ -32,7 +32,7 @@ pub struct Settings {
 /// A connection from a client.
 pub struct Connection {
     inner: State,
-    warden: Rc<Warden>,
+    monitor: Rc<Monitor>,
     /// Whether to announce that no more requests are accepted.
     closing: bool,
     head_timeout: Option<Duration>,
@@ -48,7 +48,7 @@ impl Connection {
     /// Wraps a stream on which no bytes were exchanged yet.
     pub fn new(stream: Stream, settings: Settings) -> Self {
         let stream = Guarded::server(stream);
-        let warden = stream.warden();
+        let monitor = stream.monitor();
         let greeting = Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -56,21 +56,21 @@ impl Connection {
             .max_concurrent_streams(settings.max_streams)
             .max_header_list_size(settings.max_headers)
             .max_send_buffer_size(SEND_BUFFER)
-            .max_pending_accept_reset_streams(RESET_BEFORE_SEEN)
+            .max_pending_accept_reset_streams(RESET_BEFORE_ACCEPTED)
             .max_local_error_reset_streams(Some(BROKEN_STREAMS))
             .handshake(stream);
         let timer = settings.head_timeout.map(|limit| Box::pin(sleep(limit)));
         Self {
             inner: State::Greeting(Box::new(greeting), timer),
-            warden,
+            monitor,
             closing: false,
             head_timeout: settings.head_timeout,
         }
     }
 
     /// The monitor of the connection's frames.
-    pub fn warden(&self) -> &Rc<Warden> {
-        &self.warden
+    pub fn monitor(&self) -> &Rc<Monitor> {
+        &self.monitor
     }
 
     /// Announces that no more requests are accepted; active requests are completed.
@@ -97,10 +97,10 @@ impl Connection {
                     if self.closing {
                         connection.graceful_shutdown();
                     }
-                    let times = (PING, PING_ANSWER);
+                    let times = (PING, PING_TIMEOUT);
                     let ping = connection.ping_pong();
                     let keep_alive = ping.map(|ping| {
-                        KeepAlive::new(ping, self.warden.clone(), times).with_whole(self.head_timeout)
+                        KeepAlive::new(ping, self.monitor.clone(), times).with_frame_limit(self.head_timeout)
                     });
                     self.inner = State::Serving(Box::new(connection), keep_alive);
                     continue;
@@ -127,12 +127,12 @@ pub struct Reply(SendResponse<Bytes>);
 
 impl Reply {
     /// Waits for the response and sends it. Ends early when the client has cancelled the request.
-    pub async fn send<B>(mut self, answer: Pin<&mut impl Future<Output = Response<B>>>)
+    pub async fn send<B>(mut self, response: Pin<&mut impl Future<Output = Response<B>>>)
     where
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Error + 'static,
     {
-        let Some(response) = self.wanted(answer).await else { return };
+        let Some(response) = self.until_reset(response).await else { return };
         let (parts, body) = response.into_parts();
         let whole = body.is_end_stream();
         match self.0.send_response(Response::from_parts(parts, ()), whole) {
@@ -149,9 +149,9 @@ impl Reply {
     }
 
     /// Waits for the response. `None`: the client has reset the stream, or is gone.
-    async fn wanted<T>(&mut self, mut answer: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-        poll_fn(|context| match answer.as_mut().poll(context) {
-            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+    async fn until_reset<T>(&mut self, mut response: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        poll_fn(|context| match response.as_mut().poll(context) {
+            Poll::Ready(response) => Poll::Ready(Some(response)),
             Poll::Pending => self.0.poll_reset(context).map(|_| None),
         })
         .await
@@ -161,6 +161,6 @@ impl Reply {
 /// HTTP/2's initial maximum frame size, which is also the size of one TLS record.
 const FRAME: u32 = 16 * 1024;
 const PING: Duration = Duration::from_secs(60);
-const PING_ANSWER: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// The most streams that a client may reset before we have accepted them.
-const RESET_BEFORE_SEEN: usize = 20;
+const RESET_BEFORE_ACCEPTED: usize = 20;

@@ -76,7 +76,7 @@ fn trailers() -> HeaderMap {
 }
 
 #[test]
-fn bodies_longer_than_a_window_and_their_trailers_pass_both_ways() {
+fn bodies_longer_than_a_window_and_trailers_pass_in_both_directions() {
     run(async {
         let (client, peer) = client(100).await;
         spawn_local(answer(peer, |(request, mut reply)| async move {
@@ -105,7 +105,7 @@ fn channel() -> (mpsc::Sender<Frame<Bytes>>, impl http_body::Body<Data = Bytes, 
 }
 
 #[test]
-fn an_answer_may_come_before_the_end_of_its_request() {
+fn a_response_may_arrive_before_the_end_of_its_request() {
     run(async {
         let (client, peer) = client(100).await;
         spawn_local(answer(peer, |(request, mut reply)| async move {
@@ -123,7 +123,7 @@ fn an_answer_may_come_before_the_end_of_its_request() {
 }
 
 #[test]
-fn a_request_is_cancelled_when_nobody_reads_its_answer_any_more() {
+fn a_request_is_cancelled_when_its_response_is_dropped() {
     run(async {
         let (client, peer) = client(100).await;
         let (told, seen) = oneshot::channel();
@@ -143,7 +143,7 @@ fn a_request_is_cancelled_when_nobody_reads_its_answer_any_more() {
 }
 
 #[test]
-fn a_response_that_is_reset_is_whole_only_if_nothing_but_its_request_is_cut() {
+fn a_reset_response_is_complete_only_if_just_its_request_was_cut() {
     for (asked, length, reason, whole) in [
         (false, None, Reason::NO_ERROR, true),
         (true, None, Reason::NO_ERROR, false),
@@ -266,7 +266,7 @@ fn a_request_whose_body_fails_is_reset_for_the_reason_that_its_source_gives() {
 }
 
 #[test]
-fn a_connection_that_goes_away_hands_back_what_it_did_not_send() {
+fn a_connection_with_goaway_returns_unsent_requests() {
     run(async {
         let (client, mut peer) = client(100).await;
         assert!(client.has_room() && !client.is_closed());
@@ -284,7 +284,7 @@ fn a_connection_that_goes_away_hands_back_what_it_did_not_send() {
 }
 
 #[test]
-fn a_connection_has_as_much_room_as_its_server_says() {
+fn a_connection_observes_the_servers_limit_on_streams() {
     run(async {
         let (client, peer) = client(2).await;
         spawn_local(answer(peer, |(_, mut reply)| async move {
@@ -304,7 +304,7 @@ fn a_connection_has_as_much_room_as_its_server_says() {
 }
 
 #[test]
-fn a_client_that_nobody_holds_closes_its_connection_when_the_last_stream_ends() {
+fn a_dropped_client_closes_its_connection_after_the_last_stream() {
     run(async {
         let (client, peer) = client(100).await;
         let serving = spawn_local(answer(peer, |(_, mut reply)| async move {
@@ -319,7 +319,7 @@ fn a_client_that_nobody_holds_closes_its_connection_when_the_last_stream_ends() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_has_died_without_a_word_is_found_out_while_a_request_waits_for_it() {
+async fn a_silently_dead_server_is_detected_while_a_request_waits() {
     let waiting = async {
         let (near, mut far) = sockets().await;
         let client = connect(near, ()).await.unwrap();
@@ -406,7 +406,7 @@ async fn server<F: Future<Output = Response<Full<Bytes>>> + 'static>(
 }
 
 #[test]
-fn an_answer_that_nobody_waits_for_any_more_is_dropped() {
+fn a_response_to_a_reset_stream_is_dropped() {
     struct Told(Option<oneshot::Sender<()>>);
     impl Drop for Told {
         fn drop(&mut self) {
@@ -433,7 +433,7 @@ fn an_answer_that_nobody_waits_for_any_more_is_dropped() {
 }
 
 #[test]
-fn a_server_that_closes_answers_what_is_under_way() {
+fn a_closing_server_completes_active_requests() {
     run(async {
         let go = Rc::new(tokio::sync::Notify::new());
         let going = go.clone();

@@ -1,7 +1,7 @@
 //! Pure. Chooses the filter chain for a connection: applies Envoy's criteria in order, keeps the most specific matches
 //! at each step, and never backtracks.
 
-use super::sniff::Seen;
+use super::sniff::Sniffed;
 use crate::snapshot::listener::{Chain, Listener, Protocol};
 use api::model::listener::{ChainMatch, Transport};
 use ipnet::IpNet;
@@ -13,7 +13,7 @@ pub fn choose<'a>(
     listener: &'a Listener,
     destination: SocketAddr,
     source: SocketAddr,
-    seen: &Seen,
+    seen: &Sniffed,
 ) -> Option<&'a Arc<Chain>> {
     match best(&criteria(listener), destination, source, seen) {
         Some(index) => listener.chains.get(index),
@@ -50,7 +50,7 @@ pub fn best(
     criteria: &[&ChainMatch],
     destination: SocketAddr,
     source: SocketAddr,
-    seen: &Seen,
+    seen: &Sniffed,
 ) -> Option<usize> {
     let mut left = at_destination(criteria, destination);
     narrow(&mut left, criteria, |c| server_name(&c.server_names, seen.server_name.as_deref()));
@@ -118,19 +118,19 @@ mod tests {
     struct Case {
         to: &'static str,
         from: &'static str,
-        seen: Seen,
+        seen: Sniffed,
     }
 
     fn raw() -> Case {
         Case {
             to: "10.0.0.1:80",
             from: "10.1.0.1:999",
-            seen: Seen { transport: Some(Transport::Raw), ..Seen::default() },
+            seen: Sniffed { transport: Some(Transport::Raw), ..Sniffed::default() },
         }
     }
 
     fn tls(name: &str, protocols: &[&str]) -> Case {
-        let seen = Seen {
+        let seen = Sniffed {
             transport: Some(Transport::Tls),
             server_name: Some(name.into()),
             protocols: protocols.iter().map(|p| p.as_bytes().to_vec()).collect(),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn permissive_chains_tell_mesh_callers_from_others() {
+    fn permissive_chains_distinguish_mesh_clients_from_others() {
         let mesh = ChainMatch {
             transport: Some(Transport::Tls),
             application_protocols: vec!["istio".into(), "istio-http/1.1".into()],
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_connection_shows_is_waited_for_only_where_it_decides() {
+    fn inspection_waits_only_if_the_result_matters() {
         let port = |number: u16| ChainMatch { destination_port: Some(number), ..any() };
         let mutual = ChainMatch {
             transport: Some(Transport::Tls),

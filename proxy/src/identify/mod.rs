@@ -14,14 +14,14 @@ pub use tls::{Refused, TlsAccepted, refused};
 use crate::io::Prefixed;
 use crate::snapshot::listener::ServerTls;
 use api::model::listener::Inspect;
-use sniff::{Examined, Seen};
+use sniff::{Inspection, Sniffed};
 use std::io;
 
 /// Inspects the first bytes as far as the listener configures it, without consuming them. `None`: the client sent too
 /// little before the timeout, and the connection continues regardless.
-pub async fn inspect(stream: &mut Prefixed, inspect: Inspect) -> Result<Option<Seen>, InspectError> {
+pub async fn inspect(stream: &mut Prefixed, inspect: Inspect) -> Result<Option<Sniffed>, InspectError> {
     if !inspect.tls && !inspect.http {
-        return Ok(Some(Seen::default()));
+        return Ok(Some(Sniffed::default()));
     }
     let looking = look(stream, inspect);
     let Some(limit) = inspect.timeout else { return looking.await.map(Some) };
@@ -34,7 +34,7 @@ pub async fn inspect(stream: &mut Prefixed, inspect: Inspect) -> Result<Option<S
 
 /// Continues inspection, without a timeout, until it is known whether the client uses TLS. Does not wait for more
 /// plaintext, because its readers have their own timeouts.
-pub async fn inspect_late(stream: &mut Prefixed, inspect: Inspect) -> Result<Seen, InspectError> {
+pub async fn inspect_late(stream: &mut Prefixed, inspect: Inspect) -> Result<Sniffed, InspectError> {
     look(stream, Inspect { http: false, ..inspect }).await
 }
 
@@ -63,11 +63,11 @@ pub enum InspectError {
     Read(#[from] io::Error),
 }
 
-async fn look(stream: &mut Prefixed, inspect: Inspect) -> Result<Seen, InspectError> {
+async fn look(stream: &mut Prefixed, inspect: Inspect) -> Result<Sniffed, InspectError> {
     loop {
-        match sniff::examine(stream.seen(), inspect.tls, inspect.http) {
-            Examined::Known(seen) => return Ok(seen),
-            Examined::More => {}
+        match sniff::inspect(stream.seen(), inspect.tls, inspect.http) {
+            Inspection::Known(seen) => return Ok(seen),
+            Inspection::More => {}
         }
         let enough = (stream.seen().len() + sniff::missing(stream.seen())).min(sniff::MOST);
         let mut ended = false;
@@ -76,7 +76,7 @@ async fn look(stream: &mut Prefixed, inspect: Inspect) -> Result<Seen, InspectEr
         }
         if ended {
             // A partial ClientHello at the end of a stream counts as opaque bytes; an empty stream needs no service.
-            return if stream.seen().is_empty() { Err(InspectError::Closed) } else { Ok(Seen::default()) };
+            return if stream.seen().is_empty() { Err(InspectError::Closed) } else { Ok(Sniffed::default()) };
         }
     }
 }

@@ -5,7 +5,7 @@ use api::model::listener::Transport;
 
 /// What the first bytes show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct Sniffed {
     /// TLS or plaintext; `None`: not inspected.
     pub transport: Option<Transport>,
     /// SNI, lower-case.
@@ -16,34 +16,34 @@ pub struct Seen {
 
 /// The result of an inspection.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Examined {
+pub enum Inspection {
     /// The result is known.
-    Known(Seen),
+    Known(Sniffed),
     /// More bytes are needed.
     More,
 }
 
 /// Inspects the bytes received so far.
-pub fn examine(bytes: &[u8], tls: bool, http: bool) -> Examined {
-    let mut seen = Seen::default();
+pub fn inspect(bytes: &[u8], tls: bool, http: bool) -> Inspection {
+    let mut sniffed = Sniffed::default();
     if tls {
         match client_hello(bytes) {
             Some(Hello::Tls { server_name, protocols }) => {
                 let transport = Some(Transport::Tls);
-                return Examined::Known(Seen { transport, server_name, protocols });
+                return Inspection::Known(Sniffed { transport, server_name, protocols });
             }
-            None if bytes.len() < MOST => return Examined::More,
-            Some(Hello::Other) | None => seen.transport = Some(Transport::Raw),
+            None if bytes.len() < MOST => return Inspection::More,
+            Some(Hello::Other) | None => sniffed.transport = Some(Transport::Raw),
         }
     }
     if http {
         match http_version(bytes) {
-            Guess::Http(version) => seen.protocols.push(version.as_bytes().to_vec()),
-            Guess::TooFew if bytes.len() < MOST => return Examined::More,
+            Guess::Http(version) => sniffed.protocols.push(version.as_bytes().to_vec()),
+            Guess::TooFew if bytes.len() < MOST => return Inspection::More,
             Guess::TooFew | Guess::Other => {}
         }
     }
-    Examined::Known(seen)
+    Inspection::Known(sniffed)
 }
 
 /// The least number of bytes that must arrive before another inspection can find more. A ClientHello declares its
@@ -278,21 +278,21 @@ mod tests {
             .collect()
     }
 
-    fn known(bytes: &[u8], tls: bool, http: bool) -> Seen {
-        match examine(bytes, tls, http) {
-            Examined::Known(seen) => seen,
-            Examined::More => panic!("more bytes wanted"),
+    fn known(bytes: &[u8], tls: bool, http: bool) -> Sniffed {
+        match inspect(bytes, tls, http) {
+            Inspection::Known(sniffed) => sniffed,
+            Inspection::More => panic!("more bytes wanted"),
         }
     }
 
     #[test]
-    fn a_client_hello_tells_its_name_and_protocols() {
+    fn a_client_hello_yields_its_sni_and_alpn() {
         let message = hello(Some("Example.COM"), &["h2", "http/1.1"]);
         for size in [10_000, 50, 3] {
-            let seen = known(&records(&message, size), true, true);
-            assert_eq!(seen.transport, Some(Transport::Tls));
-            assert_eq!(seen.server_name.as_deref(), Some("example.com"));
-            assert_eq!(seen.protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+            let sniffed = known(&records(&message, size), true, true);
+            assert_eq!(sniffed.transport, Some(Transport::Tls));
+            assert_eq!(sniffed.server_name.as_deref(), Some("example.com"));
+            assert_eq!(sniffed.protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
         }
     }
 
@@ -300,22 +300,22 @@ mod tests {
     fn half_a_hello_waits_for_the_rest() {
         let bytes = records(&hello(Some("a.b"), &["h2"]), 10_000);
         for length in 0..bytes.len() {
-            assert_eq!(examine(&bytes[..length], true, true), Examined::More, "{length} bytes");
+            assert_eq!(inspect(&bytes[..length], true, true), Inspection::More, "{length} bytes");
         }
     }
 
     #[test]
-    fn nothing_is_missed_by_waiting_for_what_is_missing() {
+    fn waiting_for_missing_bytes_never_changes_the_result() {
         let message = hello(Some("a.b"), &["h2", "http/1.1"]);
         for size in [10_000, 50, 3, 1] {
             let bytes = records(&message, size);
             let mut looks = 0;
-            let mut seen = 0;
-            while seen < bytes.len() {
-                assert_eq!(examine(&bytes[..seen], true, true), Examined::More, "{seen} bytes");
-                let more = missing(&bytes[..seen]);
-                assert!(seen + more <= bytes.len(), "{more} missing of {seen} in records of {size}");
-                seen += more;
+            let mut sniffed = 0;
+            while sniffed < bytes.len() {
+                assert_eq!(inspect(&bytes[..sniffed], true, true), Inspection::More, "{sniffed} bytes");
+                let more = missing(&bytes[..sniffed]);
+                assert!(sniffed + more <= bytes.len(), "{more} missing of {sniffed} in records of {size}");
+                sniffed += more;
                 looks += 1;
             }
             // With record headers in between, `missing` cannot ask for the whole message at once.
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn first_lines_tell_http_versions() {
+    fn http_versions_are_detected_by_the_first_line() {
         let cases: [(&[u8], Option<&str>); 9] = [
             (b"GET / HTTP/1.1\r\n", Some("http/1.1")),
             (b"GET / HTTP/1.1\n", Some("http/1.1")),
@@ -338,23 +338,23 @@ mod tests {
         ];
         for (bytes, version) in cases {
             let expected: Vec<Vec<u8>> = version.iter().map(|v| v.as_bytes().to_vec()).collect();
-            let seen = known(bytes, true, true);
-            assert_eq!(seen.protocols, expected, "{}", bytes.escape_ascii());
-            assert_eq!(seen.transport, Some(Transport::Raw));
+            let sniffed = known(bytes, true, true);
+            assert_eq!(sniffed.protocols, expected, "{}", bytes.escape_ascii());
+            assert_eq!(sniffed.transport, Some(Transport::Raw));
         }
     }
 
     #[test]
     fn unfinished_lines_wait() {
         for bytes in [&b""[..], b"GE", b"GET / HT", b"PRI * HTTP/2.0\r\n", b"P"] {
-            assert_eq!(examine(bytes, false, true), Examined::More, "{}", bytes.escape_ascii());
+            assert_eq!(inspect(bytes, false, true), Inspection::More, "{}", bytes.escape_ascii());
         }
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = examine(&bytes, true, true);
+            let _ = inspect(&bytes, true, true);
         }
 
         #[test]
@@ -362,7 +362,7 @@ mod tests {
             let mut bytes = records(&hello(Some("a.example"), &["h2", "http/1.1"]), 40);
             let at = at % bytes.len();
             bytes[at] = byte;
-            let _ = examine(&bytes, true, true);
+            let _ = inspect(&bytes, true, true);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Accepts TLS and reads the peer's identity from its verified certificate.
 
 use super::forwarded::client;
-use super::sniff::Seen;
+use super::sniff::Sniffed;
 use crate::credentials::CredentialError;
 use crate::flow::peer::Peer;
 use crate::flow::tls::Session;
@@ -52,7 +52,7 @@ pub fn refused(error: &io::Error) -> Option<Refused> {
 
 /// Performs the handshake. The ClientHello is needed first because the server configuration depends on the ALPN that it
 /// offers.
-pub(super) async fn accept(stream: Prefixed, hello: Seen, tls: &ServerTls) -> io::Result<TlsAccepted> {
+pub(super) async fn accept(stream: Prefixed, hello: Sniffed, tls: &ServerTls) -> io::Result<TlsAccepted> {
     let offered = Some(&hello.protocols).filter(|protocols| !protocols.is_empty());
     let config = tls.for_client(offered.map(|protocols| protocols.iter().map(Vec::as_slice)));
     let stream = Box::new(Tls::accept(config, stream).await?);
@@ -78,7 +78,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
 
     #[test]
-    fn a_refused_client_is_told_apart_from_a_handshake_that_failed_otherwise() {
+    fn a_refused_client_is_distinguished_from_other_handshake_failures() {
         let of = |error: rustls::Error| refused(&io::Error::other(error));
         let other = |error: CredentialError| {
             rustls::Error::InvalidCertificate(CertificateError::Other(rustls::OtherError(Arc::new(error))))
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_is_known_after_the_handshake_and_served_without_a_protocol_of_ours() {
+    async fn a_client_is_authenticated_by_the_handshake_and_served_without_mesh_alpn() {
         for (offered, agreed, sni) in [
             (&["h2"][..], Some("h2"), "reviews.example"),
             (&["other", "istio-h2"], Some("istio-h2"), "Reviews.Example"),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_greeting_is_refused() {
+    async fn an_invalid_client_hello_is_refused() {
         let (server, _) = meeting(TlsVersion::V1_3, true);
         let (config, own) = (server.config, server.own);
         let tls = ServerTls { without_alpn: config.clone(), config, own };

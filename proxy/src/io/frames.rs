@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_have_to_wait_for_is_unfinished() {
+    fn an_incomplete_frame_or_header_block_is_reported_as_unfinished() {
         let frame = |kind: u8, length: u8, flags: u8| {
             [&[0, 0, length, kind, flags, 0, 0, 0, 1][..], &vec![9; length.into()]].concat()
         };

@@ -2,8 +2,8 @@
 //! found to abuse its streams, gets a GOAWAY with ENHANCE_YOUR_CALM and is read no further. Exists because h2
 //! responds to such frames without a limit.
 
+use super::frame_budget::FrameBudget;
 use super::frames::{CONTINUATION, FrameReader, HEADERS};
-use super::purse::Purse;
 use super::{Stream, now};
 use socket2::SockRef;
 use std::cell::Cell;
@@ -22,29 +22,29 @@ pub struct Guarded {
     stream: Stream,
     received: FrameReader,
     sent: FrameReader,
-    purse: Purse,
+    frame_budget: FrameBudget,
     last_stream: u32,
-    warden: Rc<Warden>,
+    monitor: Rc<Monitor>,
 }
 
 /// A handle to end a monitored connection, and to learn why it was ended.
 #[derive(Debug, Default)]
-pub struct Warden {
-    dismissed: Cell<bool>,
-    heard: Cell<bool>,
+pub struct Monitor {
+    ended: Cell<bool>,
+    take_activity: Cell<bool>,
     unfinished: Cell<Option<Instant>>,
     flood: Cell<Option<&'static str>>,
 }
 
-impl Warden {
+impl Monitor {
     /// Ends the connection with ENHANCE_YOUR_CALM at its next poll.
-    pub fn dismiss(&self) {
-        self.dismissed.set(true);
+    pub fn end(&self) {
+        self.ended.set(true);
     }
 
     /// Whether bytes have arrived since the last call.
-    pub fn heard(&self) -> bool {
-        self.heard.take()
+    pub fn take_activity(&self) -> bool {
+        self.take_activity.take()
     }
 
     /// Since when a frame, or a block of headers, has been incomplete.
@@ -61,29 +61,29 @@ impl Warden {
 impl Guarded {
     /// Monitors a connection on which our end is the server.
     pub fn server(stream: Stream) -> Self {
-        Self::new(stream, (FrameReader::of_client(), FrameReader::default()), Purse::of_client(now()))
+        Self::new(stream, (FrameReader::of_client(), FrameReader::default()), FrameBudget::of_client(now()))
     }
 
     /// Monitors a connection on which our end is the client.
     pub fn client(stream: Stream) -> Self {
-        Self::new(stream, (FrameReader::default(), FrameReader::of_client()), Purse::of_server(now()))
+        Self::new(stream, (FrameReader::default(), FrameReader::of_client()), FrameBudget::of_server(now()))
     }
 
-    fn new(stream: Stream, (received, sent): (FrameReader, FrameReader), purse: Purse) -> Self {
-        Self { stream, received, sent, purse, last_stream: 0, warden: Rc::default() }
+    fn new(stream: Stream, (received, sent): (FrameReader, FrameReader), frame_budget: FrameBudget) -> Self {
+        Self { stream, received, sent, frame_budget, last_stream: 0, monitor: Rc::default() }
     }
 
     /// The handle to this connection.
-    pub fn warden(&self) -> Rc<Warden> {
-        self.warden.clone()
+    pub fn monitor(&self) -> Rc<Monitor> {
+        self.monitor.clone()
     }
 
     /// Sends GOAWAY and closes the connection. Bytes that cannot be written at once are dropped.
-    fn part(&mut self, context: &mut Context<'_>) -> io::Error {
-        let mut goodbye = vec![0, 0, 8, super::frames::GOAWAY, 0, 0, 0, 0, 0];
-        goodbye.extend(self.last_stream.to_be_bytes());
-        goodbye.extend(ENHANCE_YOUR_CALM.to_be_bytes());
-        let _ = Pin::new(&mut self.stream).poll_write(context, &goodbye);
+    fn send_goaway(&mut self, context: &mut Context<'_>) -> io::Error {
+        let mut goaway = vec![0, 0, 8, super::frames::GOAWAY, 0, 0, 0, 0, 0];
+        goaway.extend(self.last_stream.to_be_bytes());
+        goaway.extend(ENHANCE_YOUR_CALM.to_be_bytes());
+        let _ = Pin::new(&mut self.stream).poll_write(context, &goaway);
         let _ = Pin::new(&mut self.stream).poll_flush(context);
         let _ = linger(self.stream.socket());
         io::Error::new(io::ErrorKind::ConnectionAborted, "the peer floods the connection")
@@ -97,29 +97,29 @@ impl AsyncRead for Guarded {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.warden.dismissed.get() {
-            return Poll::Ready(Err(this.part(context)));
+        if this.monitor.ended.get() {
+            return Poll::Ready(Err(this.send_goaway(context)));
         }
         let before = out.filled().len();
         std::task::ready!(Pin::new(&mut this.stream).poll_read(context, out))?;
-        this.warden.heard.set(true);
-        let (purse, last_stream, mut flood) = (&mut this.purse, &mut this.last_stream, None);
+        this.monitor.take_activity.set(true);
+        let (frame_budget, last_stream, mut flood) = (&mut this.frame_budget, &mut this.last_stream, None);
         let mut began = false;
         this.received.read(&out.filled()[before..], |head| {
             began |= head.kind != CONTINUATION;
             if head.kind == HEADERS {
                 *last_stream = head.stream.max(*last_stream);
             }
-            flood = flood.or(purse.received(head, now));
+            flood = flood.or(frame_budget.received(head, now));
         });
         // The clock is read only if a frame arrives in pieces.
-        let kept = this.warden.unfinished.get().filter(|_| !began);
+        let kept = this.monitor.unfinished.get().filter(|_| !began);
         let since = this.received.is_unfinished().then(|| kept.unwrap_or_else(now));
-        this.warden.unfinished.set(since);
+        this.monitor.unfinished.set(since);
         if flood.is_some() {
-            this.warden.flood.set(flood);
+            this.monitor.flood.set(flood);
             out.set_filled(before);
-            return Poll::Ready(Err(this.part(context)));
+            return Poll::Ready(Err(this.send_goaway(context)));
         }
         Poll::Ready(Ok(()))
     }
@@ -129,7 +129,7 @@ impl AsyncWrite for Guarded {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = std::task::ready!(Pin::new(&mut this.stream).poll_write(context, bytes))?;
-        this.sent.read(&bytes[..written], |head| this.purse.sent(head));
+        this.sent.read(&bytes[..written], |head| this.frame_budget.sent(head));
         Poll::Ready(Ok(written))
     }
 
@@ -141,9 +141,9 @@ impl AsyncWrite for Guarded {
         let this = self.get_mut();
         let written = std::task::ready!(Pin::new(&mut this.stream).poll_write_vectored(context, parts))?;
         let mut left = written;
-        for part in parts {
-            let step = left.min(part.len());
-            this.sent.read(&part[..step], |head| this.purse.sent(head));
+        for send_goaway in parts {
+            let step = left.min(send_goaway.len());
+            this.sent.read(&send_goaway[..step], |head| this.frame_budget.sent(head));
             left -= step;
             if left == 0 {
                 break;

@@ -6,7 +6,7 @@ mod guard;
 pub mod copy;
 
 mod pipe;
-mod purse;
+mod frame_budget;
 mod stream;
 
 pub mod frames;
@@ -19,7 +19,7 @@ mod prefixed;
 mod space;
 
 pub use clock::now;
-pub use guard::{Guarded, Warden};
+pub use guard::{Guarded, Monitor};
 pub use number::number;
 pub use prefixed::{Prefixed, hand_out};
 pub use space::STEP;

@@ -41,7 +41,7 @@ mod tests {
     use tokio::task::{LocalSet, spawn_local};
 
     #[tokio::test]
-    async fn a_task_that_could_always_go_on_lets_the_thread_look_at_its_sockets() {
+    async fn a_busy_task_yields_to_the_threads_other_sockets() {
         let turns = Rc::new(Cell::new(0));
         let counting = turns.clone();
         let busy = poll_fn::<(), _>(move |context| {

@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_and_addresses_are_known_and_other_names_are_not() {
+    fn hosts_and_addresses_resolve_and_other_names_do_not() {
         let text =
             "# made by kubelet\n127.0.0.1 localhost\n10.0.0.1\tDb.shop db # 10.0.0.9 web\n::2 db\nbad db\n";
         let table: &[(&str, Option<&[&str]>)] = &[

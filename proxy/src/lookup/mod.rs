@@ -12,7 +12,7 @@ pub mod resolv_conf;
 
 use crate::lookup::hosts::in_hosts;
 use crate::lookup::resolv_conf::ResolvConf;
-use crate::lookup::response::{Response, question};
+use crate::lookup::response::{Response, query as encode_query};
 use crate::lookup::server::NameServers;
 use api::model::cluster::AddressFamily;
 use hickory_proto::rr::RecordType;
@@ -83,16 +83,17 @@ async fn read(file: &Path) -> String {
 /// Looks up the addresses of a full name.
 async fn of_candidate(servers: &NameServers, name: &str, family: AddressFamily) -> io::Result<Addresses> {
     let (v4, v6) = match family {
-        AddressFamily::V4 => (Some(ask(servers, name, RecordType::A).await), None),
-        AddressFamily::V6 => (None, Some(ask(servers, name, RecordType::AAAA).await)),
+        AddressFamily::V4 => (Some(query(servers, name, RecordType::A).await), None),
+        AddressFamily::V6 => (None, Some(query(servers, name, RecordType::AAAA).await)),
         AddressFamily::V4OrV6 | AddressFamily::V6OrV4 | AddressFamily::All => {
-            let both = tokio::join!(ask(servers, name, RecordType::A), ask(servers, name, RecordType::AAAA));
+            let both =
+                tokio::join!(query(servers, name, RecordType::A), query(servers, name, RecordType::AAAA));
             (Some(both.0), Some(both.1))
         }
     };
     let (mut list, mut ttl, mut failure) = (vec![], None, None);
-    for asked in [v4, v6].into_iter().flatten() {
-        match asked {
+    for result in [v4, v6].into_iter().flatten() {
+        match result {
             Ok(response) => {
                 ttl = ttl.into_iter().chain(response.ttl).min();
                 list.extend(response.addresses);
@@ -107,13 +108,13 @@ async fn of_candidate(servers: &NameServers, name: &str, family: AddressFamily) 
     }
 }
 
-async fn ask(servers: &NameServers, name: &str, kind: RecordType) -> io::Result<Response> {
-    let question = question(name, kind)?;
-    let answered = Response::read(&question, &servers.ask(&question, false).await?)?;
-    if answered.is_truncated {
-        return Response::read(&question, &servers.ask(&question, true).await?);
+async fn query(servers: &NameServers, name: &str, kind: RecordType) -> io::Result<Response> {
+    let packet = encode_query(name, kind)?;
+    let response = Response::read(&packet, &servers.query(&packet, false).await?)?;
+    if response.is_truncated {
+        return Response::read(&packet, &servers.query(&packet, true).await?);
     }
-    Ok(answered)
+    Ok(response)
 }
 
 /// Selects the wanted addresses, IPv4 first, without duplicates. The order within a response is ignored: servers

@@ -18,7 +18,7 @@ pub(super) struct Response {
 }
 
 /// Encodes a query for the records of one kind.
-pub(super) fn question(name: &str, kind: RecordType) -> io::Result<Vec<u8>> {
+pub(super) fn query(name: &str, kind: RecordType) -> io::Result<Vec<u8>> {
     let name = Name::from_ascii(name).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut message = Message::query();
     message.metadata.recursion_desired = true;
@@ -27,22 +27,22 @@ pub(super) fn question(name: &str, kind: RecordType) -> io::Result<Vec<u8>> {
 }
 
 impl Response {
-    /// Decodes the response to `question`. Returns an error if the server failed, or if the response belongs to
+    /// Decodes the response to `query`. Returns an error if the server failed, or if the response belongs to
     /// another query.
-    pub(super) fn read(question: &[u8], packet: &[u8]) -> io::Result<Self> {
+    pub(super) fn read(query: &[u8], packet: &[u8]) -> io::Result<Self> {
         let invalid = |_| io::Error::from(io::ErrorKind::InvalidData);
-        let asked = Message::from_vec(question).map_err(invalid)?;
+        let sent = Message::from_vec(query).map_err(invalid)?;
         let message = Message::from_vec(packet).map_err(invalid)?;
-        let is_answer = message.metadata.message_type == MessageType::Response
-            && message.metadata.id == asked.metadata.id
-            && message.queries == asked.queries;
-        if !is_answer {
+        let matches = message.metadata.message_type == MessageType::Response
+            && message.metadata.id == sent.metadata.id
+            && message.queries == sent.queries;
+        if !matches {
             return Err(io::ErrorKind::InvalidData.into());
         }
         match message.metadata.response_code {
             ResponseCode::NoError => {}
             ResponseCode::NXDomain => return Ok(Self::default()),
-            code => return Err(io::Error::other(format!("the name server says {code}"))),
+            code => return Err(io::Error::other(format!("the name server returned {code}"))),
         }
         let address = |data: &RData| match data {
             RData::A(a) => Some(IpAddr::V4(a.0)),
@@ -62,10 +62,10 @@ mod tests {
     use hickory_proto::rr::Record;
     use hickory_proto::rr::rdata::{A, CNAME};
 
-    fn answer(question: &[u8], change: impl FnOnce(&mut Message)) -> Vec<u8> {
-        let asked = Message::from_vec(question).unwrap();
-        let mut reply = Message::new(asked.metadata.id, MessageType::Response, asked.metadata.op_code);
-        reply.add_queries(asked.queries.iter().cloned());
+    fn response_to(query: &[u8], change: impl FnOnce(&mut Message)) -> Vec<u8> {
+        let sent = Message::from_vec(query).unwrap();
+        let mut reply = Message::new(sent.metadata.id, MessageType::Response, sent.metadata.op_code);
+        reply.add_queries(sent.queries.iter().cloned());
         change(&mut reply);
         reply.to_vec().unwrap()
     }
@@ -75,9 +75,9 @@ mod tests {
     }
 
     #[test]
-    fn addresses_hold_as_long_as_the_shortest_lived_record_on_the_way() {
-        let question = question("db.", RecordType::A).unwrap();
-        let packet = answer(&question, |reply| {
+    fn the_ttl_is_the_shortest_of_all_records() {
+        let query = query("db.", RecordType::A).unwrap();
+        let packet = response_to(&query, |reply| {
             reply.add_answer(record("db.", 7, RData::CNAME(CNAME(Name::from_ascii("real.").unwrap()))));
             reply.add_answer(record("real.", 300, RData::A(A::new(10, 0, 0, 1))));
         });
@@ -86,29 +86,29 @@ mod tests {
             ttl: Some(Duration::from_secs(7)),
             is_truncated: false,
         };
-        assert_eq!(Response::read(&question, &packet).unwrap(), expected);
+        assert_eq!(Response::read(&query, &packet).unwrap(), expected);
     }
 
     #[test]
-    fn a_name_without_addresses_is_no_error_and_a_failing_server_is() {
-        let question = question("db.", RecordType::A).unwrap();
-        let with = |code| answer(&question, |reply| reply.metadata.response_code = code);
+    fn a_name_without_addresses_is_not_an_error_but_a_failing_server_is() {
+        let query = query("db.", RecordType::A).unwrap();
+        let with = |code| response_to(&query, |reply| reply.metadata.response_code = code);
         for code in [ResponseCode::NoError, ResponseCode::NXDomain] {
-            assert_eq!(Response::read(&question, &with(code)).unwrap(), Response::default());
+            assert_eq!(Response::read(&query, &with(code)).unwrap(), Response::default());
         }
         for code in [ResponseCode::ServFail, ResponseCode::Refused, ResponseCode::FormErr] {
-            assert!(Response::read(&question, &with(code)).is_err(), "{code}");
+            assert!(Response::read(&query, &with(code)).is_err(), "{code}");
         }
     }
 
     #[test]
     fn a_response_to_something_else_is_refused() {
-        let asked = question("db.", RecordType::A).unwrap();
-        let other = question("web.", RecordType::A).unwrap();
-        assert!(Response::read(&asked, &asked).is_err(), "a question is no response");
-        assert!(Response::read(&asked, &answer(&other, |_| {})).is_err());
-        assert!(Response::read(&asked, &answer(&asked, |reply| reply.metadata.id ^= 1)).is_err());
-        assert!(Response::read(&asked, b"").is_err());
-        assert!(question("a..b", RecordType::A).is_err());
+        let sent = query("db.", RecordType::A).unwrap();
+        let other = query("web.", RecordType::A).unwrap();
+        assert!(Response::read(&sent, &sent).is_err(), "a question is no response");
+        assert!(Response::read(&sent, &response_to(&other, |_| {})).is_err());
+        assert!(Response::read(&sent, &response_to(&sent, |reply| reply.metadata.id ^= 1)).is_err());
+        assert!(Response::read(&sent, b"").is_err());
+        assert!(query("a..b", RecordType::A).is_err());
     }
 }

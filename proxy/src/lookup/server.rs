@@ -25,18 +25,18 @@ impl NameServers {
     }
 
     /// Sends a query to the servers in the order of `resolv.conf`, and returns the first response.
-    pub async fn ask(&self, query: &[u8], over_tcp: bool) -> io::Result<Vec<u8>> {
+    pub async fn query(&self, query: &[u8], over_tcp: bool) -> io::Result<Vec<u8>> {
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "resolv.conf names no server");
         for server in &self.servers {
-            let answer = async {
+            let response = async {
                 if over_tcp {
                     self.over_tcp(*server, query).await
                 } else {
                     self.over_udp(*server, query).await
                 }
             };
-            match tokio::time::timeout(LIMIT, answer).await {
-                Ok(Ok(answer)) => return Ok(answer),
+            match tokio::time::timeout(LIMIT, response).await {
+                Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => failed = error,
                 Err(_) => failed = io::ErrorKind::TimedOut.into(),
             }
@@ -70,9 +70,9 @@ impl NameServers {
         let mut stream = socket.connect(server).await?;
         stream.write_all(&framed(query)?).await?;
         let length = stream.read_u16().await?;
-        let mut answer = vec![0; usize::from(length)];
-        stream.read_exact(&mut answer).await?;
-        Ok(answer)
+        let mut response = vec![0; usize::from(length)];
+        stream.read_exact(&mut response).await?;
+        Ok(response)
     }
 
     fn mark(&self, socket: &SockRef<'_>) -> io::Result<()> {

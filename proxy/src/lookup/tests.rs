@@ -77,7 +77,7 @@ fn list(addresses: &[&str]) -> Vec<IpAddr> {
 }
 
 #[tokio::test]
-async fn each_family_asks_for_what_it_needs_and_keeps_what_it_prefers() {
+async fn each_family_sends_its_queries_and_keeps_preferred_addresses() {
     let fixture = Fixture::new(both).await;
     let v4: &[&str] = &["10.0.0.1", "10.0.0.2"];
     let table: &[(AddressFamily, &[&str], u64, usize)] = &[
@@ -97,7 +97,7 @@ async fn each_family_asks_for_what_it_needs_and_keeps_what_it_prefers() {
 }
 
 #[tokio::test]
-async fn a_server_that_fails_for_one_family_is_no_obstacle_and_one_that_fails_for_all_is() {
+async fn a_lookup_fails_only_if_all_families_fail() {
     let half: Say = |name, kind, over_tcp, reply| {
         if kind == RecordType::A {
             both(name, kind, over_tcp, reply);
@@ -113,7 +113,7 @@ async fn a_server_that_fails_for_one_family_is_no_obstacle_and_one_that_fails_fo
 }
 
 #[tokio::test]
-async fn what_does_not_fit_a_datagram_is_asked_for_over_tcp() {
+async fn truncated_responses_are_retried_over_tcp() {
     let cut: Say = |name, kind, over_tcp, reply| {
         if over_tcp {
             both(name, kind, over_tcp, reply);

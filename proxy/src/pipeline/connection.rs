@@ -10,7 +10,7 @@ use crate::filter::rbac::decide::{Decision, decide};
 use crate::flow::certificate::Certificate;
 use crate::flow::extra::Certificates;
 use crate::flow::record::Reporter;
-use crate::identify::sniff::Seen;
+use crate::identify::sniff::Sniffed;
 use crate::identify::{self, InspectError, Refused, chain};
 use crate::io::{Prefixed, Stream};
 use crate::snapshot::listener::{Chain, Listener, Protocol};
@@ -89,7 +89,7 @@ pub(super) async fn serve(
 fn unmatched(
     listener: &Listener,
     (destination, peer): (SocketAddr, SocketAddr),
-    seen: &Seen,
+    seen: &Sniffed,
     stats: &ListenerStats,
 ) {
     stats.no_filter_chain_match.add(1);
@@ -111,8 +111,8 @@ fn unmatched(
 }
 
 /// A connection known only to use TLS.
-fn inside_tls() -> Seen {
-    Seen { transport: Some(Transport::Tls), ..Seen::default() }
+fn inside_tls() -> Sniffed {
+    Sniffed { transport: Some(Transport::Tls), ..Sniffed::default() }
 }
 
 /// Inspects the first bytes of a connection; `None`: too few arrived in time. An inbound connection is not inspected
@@ -122,9 +122,9 @@ async fn look(
     listener: &Listener,
     stream: &mut Prefixed,
     destination: SocketAddr,
-) -> Result<Option<Seen>, InspectError> {
+) -> Result<Option<Sniffed>, InspectError> {
     if listener.model.direction == Direction::Inbound && chain::is_settled(listener, destination) {
-        return Ok(Some(Seen::default()));
+        return Ok(Some(Sniffed::default()));
     }
     identify::inspect(stream, listener.model.inspect).await
 }
@@ -146,8 +146,8 @@ async fn late(
     listener: &Listener,
     stream: &mut Prefixed,
     (destination, peer): (SocketAddr, SocketAddr),
-) -> Result<Seen, InspectError> {
-    let silent = Seen::default();
+) -> Result<Sniffed, InspectError> {
+    let silent = Sniffed::default();
     let inside_tls = inside_tls();
     let choose = |seen| chain::choose(listener, destination, peer, seen);
     let patience = match choose(&silent).or_else(|| choose(&inside_tls)).map(|chain| &chain.protocol) {

@@ -148,7 +148,7 @@ async fn open(
     index: usize,
     bound: &Bound,
 ) -> (Listening, Option<Listening>) {
-    let mut told = false;
+    let mut reported = false;
     loop {
         // The first worker decides, in particular which port to use for port 0.
         let at = if index == 0 { address } else { bound.wait_for_bound(name, address).await };
@@ -157,8 +157,8 @@ async fn open(
                 bound.set(name, Ok(listening.address()));
                 return (listening, other);
             }
-            Err(error) if !told => {
-                told = true;
+            Err(error) if !reported => {
+                reported = true;
                 tracing::error!(listener = name, address = %at, %error, "cannot listen");
                 bound.set(name, Err(format!("{at}: {error}")));
             }

@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_added_after_the_end_began_ends_too() {
+    async fn connections_added_while_closing_are_closed_as_well() {
         let now = now();
         let context = Context::from_waker(Waker::noop());
         for (inbound_only, outbound) in [(true, State::Open), (false, State::Draining)] {
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_can_be_told_at_once_is_told_although_it_was_still_greeting() {
+    async fn an_http2_connection_gets_goaway_even_before_its_first_request() {
         let now = now();
         let context = Context::from_waker(Waker::noop());
         for greeted_first in [true, false] {

@@ -3,7 +3,7 @@
 
 use super::local::{Local, uptime};
 use crate::balance::ejection::Ejecting;
-use crate::balance::{Situation, another};
+use crate::balance::{PickContext, another};
 use crate::io::now;
 use crate::policy::retry::Outcome;
 use crate::send::{Flavor, Pool, Settings, connect::Dial};
@@ -160,16 +160,16 @@ impl Upstream {
         let (endpoints, picker) = (self.endpoints.as_ref()?, self.picker.as_ref()?);
         let time = uptime(thread.coarse());
         let random = || thread.random();
-        let situation = Situation { active: &|i| self.hosts[i].active.get(), hash, random: &random };
+        let context = PickContext { active: &|i| self.hosts[i].active.get(), hash, random: &random };
         let mut picker = picker.borrow_mut();
         let picker = picker.at(endpoints, time, &random);
         let known = |i: usize| tried.contains(&self.hosts[i].address);
-        let mut picked = picker.pick(&situation)?;
+        let mut picked = picker.pick(&context)?;
         for _ in 0..looks {
             if !known(picked) {
                 break;
             }
-            picked = picker.pick(&situation)?;
+            picked = picker.pick(&context)?;
         }
         if looks > 0 && known(picked) {
             let excluded = |i: usize| known(i) || endpoints.list[i].health.ejected(time);

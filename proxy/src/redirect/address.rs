@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_answer_is_read_from_behind_the_header() {
+    fn the_kernels_response_is_read_after_the_header() {
         let answer = |code: i32| [vec![0; HEADER], code.to_ne_bytes().to_vec()].concat();
         assert!(verdict(&answer(0)).is_ok());
         assert_eq!(verdict(&answer(-1)).unwrap_err().kind(), io::ErrorKind::PermissionDenied);

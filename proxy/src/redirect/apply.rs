@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_list_of_nameservers_names_the_file_and_the_way_out() {
+    fn the_error_for_unreadable_nameservers_names_the_file_and_the_remedy() {
         let error = nameservers(Path::new("/nonexistent/resolv.conf")).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/resolv.conf") && error.contains("--resolv-conf"), "{error}");
     }

@@ -21,7 +21,7 @@ pub mod error;
 use crate::redirect::{
     args::InitArgs,
     error::RedirectError,
-    rules::{Ipv6, Surroundings},
+    rules::{Ipv6, PodFacts},
     settings::Settings,
     verify::Probe,
 };
@@ -33,10 +33,10 @@ pub fn run(args: &InitArgs) -> Result<(), RedirectError> {
         return if args.dry_run { Ok(()) } else { address::remove().map_err(RedirectError::Address) };
     }
     let settings = Settings::parse(args)?;
-    let surroundings = surroundings(args, &settings)?;
+    let pod = pod(args, &settings)?;
     if !args.skip_rule_apply {
-        perform(&rules::script(&settings, &surroundings), args.dry_run)?;
-        if surroundings.ipv6 == Ipv6::Captured && !args.dry_run {
+        perform(&rules::script(&settings, &pod), args.dry_run)?;
+        if pod.ipv6 == Ipv6::Captured && !args.dry_run {
             address::add().map_err(RedirectError::Address)?;
         }
     }
@@ -67,11 +67,11 @@ fn perform(script: &str, dry_run: bool) -> Result<(), RedirectError> {
 }
 
 /// Reads from the machine only what the flags do not specify.
-fn surroundings(args: &InitArgs, settings: &Settings) -> Result<Surroundings, RedirectError> {
+fn pod(args: &InitArgs, settings: &Settings) -> Result<PodFacts, RedirectError> {
     let nameservers =
         if settings.needs_nameservers() { apply::nameservers(&args.resolv_conf)? } else { Vec::new() };
     let ipv6 = if args.dual_stack { Ipv6::Captured } else { apply::ipv6() };
-    Ok(Surroundings { nameservers, ipv6 })
+    Ok(PodFacts { nameservers, ipv6 })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::redirect::settings::{Dns, Selection, Settings};
 
 /// Facts about the pod that the flags do not specify.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Surroundings {
+pub struct PodFacts {
     /// The pod's name servers.
     pub nameservers: Vec<IpAddr>,
     /// How IPv6 is handled.
@@ -35,8 +35,8 @@ pub const REMOVAL: &str = "add table inet ostria\ndelete table inet ostria\n";
 pub const DNS_PORT: u16 = 15053;
 
 /// The whole rule set as one transaction that replaces the previous one.
-pub fn script(settings: &Settings, surroundings: &Surroundings) -> String {
-    let writer = Writer { settings, surroundings };
+pub fn script(settings: &Settings, pod: &PodFacts) -> String {
+    let writer = Writer { settings, pod };
     let mut script = REMOVAL.to_owned();
     script.push_str("table inet ostria {\n");
     for chain in writer.chains() {
@@ -48,7 +48,7 @@ pub fn script(settings: &Settings, surroundings: &Surroundings) -> String {
 
 struct Writer<'a> {
     settings: &'a Settings,
-    surroundings: &'a Surroundings,
+    pod: &'a PodFacts,
 }
 
 impl Writer<'_> {
@@ -104,7 +104,7 @@ impl Writer<'_> {
     }
 
     fn captures_ipv6(&self) -> bool {
-        self.surroundings.ipv6 == Ipv6::Captured
+        self.pod.ipv6 == Ipv6::Captured
     }
 
     /// Drops IPv6 in the directions in which IPv4 is captured. The inbound chain hooks into prerouting rather than
@@ -259,7 +259,7 @@ impl Writer<'_> {
         match self.settings.dns {
             Dns::All => vec![String::new()],
             Dns::Off | Dns::Configured => {
-                self.addresses(end, self.surroundings.nameservers.iter().copied().map(IpNet::from))
+                self.addresses(end, self.pod.nameservers.iter().copied().map(IpNet::from))
             }
         }
     }

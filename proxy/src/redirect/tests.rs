@@ -12,7 +12,7 @@ use crate::redirect::{
     args::InitArgs,
     rules::{
         Ipv6::{self, Captured, Dropped},
-        Surroundings, script,
+        PodFacts, script,
     },
     settings::Settings,
 };
@@ -29,13 +29,13 @@ fn settings(flags: &str) -> Result<Settings, String> {
     Settings::parse(&init.args).map_err(|error| error.to_string())
 }
 
-fn surroundings(ipv6: Ipv6) -> Surroundings {
+fn pod(ipv6: Ipv6) -> PodFacts {
     let nameservers = ["10.96.0.10", "8.8.8.8", "fd00::a"].map(|ip| ip.parse().unwrap()).to_vec();
-    Surroundings { nameservers, ipv6 }
+    PodFacts { nameservers, ipv6 }
 }
 
 fn rules(flags: &str, ipv6: Ipv6) -> String {
-    script(&settings(flags).expect(flags), &surroundings(ipv6))
+    script(&settings(flags).expect(flags), &pod(ipv6))
 }
 
 /// Flag sets by name; each has a golden file and passes `nft -c`.
@@ -153,7 +153,7 @@ proptest::proptest! {
         for flag in ["-b", "-d", "-i", "-x", "-q", "-o", "-k", "-c", "-u", "-g", "--outbound-owner-groups"] {
             let Ok(init) = Init::try_parse_from(["init", &format!("{flag}={text}")]) else { continue };
             if let Ok(settings) = Settings::parse(&init.args) {
-                let script = script(&settings, &surroundings(Captured));
+                let script = script(&settings, &pod(Captured));
                 let count = |part: &str| script.matches(part).count();
                 proptest::prop_assert_eq!(count("{"), count("}"));
                 proptest::prop_assert_eq!(count(";"), 2 * count("policy accept"));

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_spelling_of_the_path_leaves_the_host_where_it_was() {
+    fn normalizing_the_path_keeps_the_host() {
         let uri = |text: &str| text.parse::<Uri>().unwrap();
         let respelled = super::uri(&uri("http://a.example:80/x/../b?q=/../"), true, true).unwrap();
         assert_eq!(respelled, Some(uri("http://a.example:80/b?q=/../")));

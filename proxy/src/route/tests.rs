@@ -66,7 +66,7 @@ fn the_most_specific_domain_wins() {
 }
 
 #[test]
-fn ports_of_hosts_are_ignored_when_asked() {
+fn ports_of_hosts_are_ignored_if_configured() {
     let table = table(vec![virtual_host("a", &["a.b", "[::1]"], vec![])], true);
     for authority in ["a.b", "a.b:8080", "[::1]:80", "[::1]"] {
         assert!(host(&table, authority).is_some(), "{authority}");

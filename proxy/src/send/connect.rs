@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_application_is_called_from_the_address_that_capture_leaves_alone() {
+    fn connections_to_the_application_come_from_the_address_exempt_from_capture() {
         for (bind, to, expected) in [
             ("127.0.0.6", "10.0.0.1:80", Some("127.0.0.6")),
             ("127.0.0.6", "[fd00::1]:80", Some("::6")),

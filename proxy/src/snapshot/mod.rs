@@ -132,7 +132,7 @@ impl Snapshot {
 
     /// Names of a kind that other resources refer to: the endpoints of clusters, the routes of listeners, and the
     /// secrets of TLS contexts other than the workload's own certificate and roots.
-    pub fn wanted(&self, kind: Kind) -> BTreeSet<String> {
+    pub fn references(&self, kind: Kind) -> BTreeSet<String> {
         match kind {
             Kind::Endpoints => {
                 self.clusters.values().filter_map(|c| c.discovery_name()).map(str::to_owned).collect()
@@ -144,7 +144,7 @@ impl Snapshot {
                     l.chains().filter_map(|c| c.wanted_routes()).map(str::to_owned).collect::<Vec<_>>()
                 })
                 .collect(),
-            Kind::Secret => self.wanted_secrets(),
+            Kind::Secret => self.secret_references(),
             Kind::Listener | Kind::Cluster | Kind::Workload | Kind::Names => BTreeSet::new(),
         }
     }
@@ -152,13 +152,13 @@ impl Snapshot {
     /// Resources that others refer to but that have not arrived. Secrets are not included: they live in the store.
     pub fn missing(&self) -> Vec<(Kind, String)> {
         let endpoints =
-            self.wanted(Kind::Endpoints).into_iter().filter(|n| !self.endpoints.contains_key(&**n));
-        let routes = self.wanted(Kind::Route).into_iter().filter(|n| !self.routes.contains_key(&**n));
+            self.references(Kind::Endpoints).into_iter().filter(|n| !self.endpoints.contains_key(&**n));
+        let routes = self.references(Kind::Route).into_iter().filter(|n| !self.routes.contains_key(&**n));
         endpoints.map(|n| (Kind::Endpoints, n)).chain(routes.map(|n| (Kind::Route, n))).collect()
     }
 
     /// Whether every resource that others refer to has arrived, or is known not to exist.
-    pub fn is_whole(&self, absent: impl Fn(Kind, &str) -> bool) -> bool {
+    pub fn is_complete(&self, absent: impl Fn(Kind, &str) -> bool) -> bool {
         let mut endpoints = self.clusters.values().filter_map(|slot| slot.discovery_name());
         let mut chains = self.listeners.values().flat_map(|listener| listener.chains());
         endpoints.all(|n| self.endpoints.contains_key(n) || absent(Kind::Endpoints, n))
@@ -167,7 +167,7 @@ impl Snapshot {
             })
     }
 
-    fn wanted_secrets(&self) -> BTreeSet<String> {
+    fn secret_references(&self) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         for chain in self.listeners.values().flat_map(|l| l.chains()) {
             if let Some(tls) = &chain.model.tls {

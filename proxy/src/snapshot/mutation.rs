@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn each_action_treats_an_existing_header_as_it_says() {
+    fn each_append_action_handles_existing_headers() {
         let cases = [
             (HeaderAction::Append, vec!["1", "2"], vec!["2"]),
             (HeaderAction::Set, vec!["2"], vec!["2"]),

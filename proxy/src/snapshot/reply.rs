@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_mapper_that_applies_changes_an_answer() {
+    fn the_first_matching_mapper_changes_a_response() {
         let gone = ReplyMapper {
             status: Some(410),
             body: Some("gone".into()),
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn without_changes_there_is_nothing_to_ask() {
+    fn without_mappers_there_is_no_local_reply_configuration() {
         assert!(Reply::compile(&LocalReply::default()).unwrap().is_none());
     }
 }

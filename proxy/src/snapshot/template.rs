@@ -1,6 +1,6 @@
 //! Pure. Text with operators such as `%REQ(x)%`, parsed once: header values and bodies of the proxy's own responses.
 
-use crate::config::surroundings;
+use crate::config::environment;
 use crate::flow::flags::Flags;
 use crate::flow::peer::Peer;
 use crate::flow::tls::Session;
@@ -8,7 +8,7 @@ use crate::matcher::{InvalidConfig, header_name};
 use crate::telemetry::access_log::{moment, text as shown};
 use api::format::operator::Session as About;
 use api::format::operator::{
-    End, Fact, Field, Holder, Host, Moment, Operator, Part, ServerName, Side, Which,
+    CertificateOwner, End, Fact, Field, Host, Moment, Operator, Part, ServerName, Side, Which,
 };
 use api::format::time::Shape;
 use api::format::{self, Place};
@@ -455,17 +455,17 @@ fn value(from: &Operator, longest: usize) -> Result<Value, InvalidConfig> {
             let each = list.iter().map(|(operator, longest)| value(operator, longest.unwrap_or(usize::MAX)));
             Value::FirstOf(each.collect::<Result<_, _>>()?, longest)
         }
-        Operator::MachineName => Value::Constant(surroundings::host_name().into()),
-        Operator::Environment(name) => Value::Constant(surroundings::environment(name, Some(longest)).into()),
+        Operator::MachineName => Value::Constant(environment::host_name().into()),
+        Operator::Environment(name) => Value::Constant(environment::value(name, Some(longest)).into()),
         Operator::Time(Moment::Start, shape) => Value::Start(shape.clone()),
         Operator::Address(end, part) => Value::Address(*end, *part),
         Operator::Protocol => Value::Text(Word::Protocol),
         Operator::Route => Value::Text(Word::Route),
         Operator::Cluster => Value::Text(Word::Cluster),
         Operator::FilterChain => Value::Text(Word::Chain),
-        Operator::Certificate(Holder::Peer, Fact::Uris) => Value::Text(Word::PeerUris),
-        Operator::Certificate(Holder::Peer, Fact::Dns) => Value::Text(Word::PeerDns),
-        Operator::Certificate(Holder::Peer, Fact::Subject) => Value::Text(Word::PeerSubject),
+        Operator::Certificate(CertificateOwner::Peer, Fact::Uris) => Value::Text(Word::PeerUris),
+        Operator::Certificate(CertificateOwner::Peer, Fact::Dns) => Value::Text(Word::PeerDns),
+        Operator::Certificate(CertificateOwner::Peer, Fact::Subject) => Value::Text(Word::PeerSubject),
         Operator::Body => Value::Text(Word::Body),
         Operator::ConnectionId => Value::Connection,
         Operator::Tls(Side::Downstream, what) => Value::Tls(*what),
@@ -552,7 +552,7 @@ mod tests {
     use http::HeaderValue;
 
     #[test]
-    fn operators_stand_for_what_the_request_tells() {
+    fn operators_have_the_values_of_the_request() {
         let request =
             HeaderMap::from_iter([(HeaderName::from_static("x-a"), HeaderValue::from_static("source"))]);
         let local = "10.0.0.2:8080".parse().ok();
@@ -583,7 +583,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_of_the_connection_can_be_told() {
+    fn operators_have_the_values_of_the_connection() {
         let request = HeaderMap::new();
         let session = Session { version: "TLSv1.3", cipher: "c", group: Some("X25519") };
         let context = Context {
@@ -617,7 +617,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_grammar_takes_can_be_made() {
+    fn all_operators_of_the_grammar_compile() {
         let request = HeaderMap::new();
         for row in format::rows() {
             let arguments = [

@@ -86,14 +86,16 @@ fn listener(name: &str, chains: &[(&str, &str)]) -> Resource {
 }
 
 #[test]
-fn what_others_refer_to_is_wanted_until_it_is_there() {
+fn referenced_resources_are_missing_until_they_arrive() {
     let first = good(&Snapshot::empty(), vec![eds("c"), listener("l", &[("a", "80"), ("b", "81")])]);
     let expected = [(Kind::Endpoints, "c"), (Kind::Route, "80"), (Kind::Route, "81")];
     assert_eq!(first.missing(), expected.map(|(k, n)| (k, n.to_owned())));
     let next = good(&first, vec![endpoints("c", 1), routes("80", PathMatch::Prefix("/".into()))]);
     assert_eq!(next.missing(), [(Kind::Route, "81".to_owned())]);
-    assert_eq!(next.wanted(Kind::Route).into_iter().collect::<Vec<_>>(), ["80", "81"]);
-    assert!(!next.is_whole(|_, _| false) && next.is_whole(|kind, name| (kind, name) == (Kind::Route, "81")));
+    assert_eq!(next.references(Kind::Route).into_iter().collect::<Vec<_>>(), ["80", "81"]);
+    assert!(
+        !next.is_complete(|_, _| false) && next.is_complete(|kind, name| (kind, name) == (Kind::Route, "81"))
+    );
 }
 
 #[test]
@@ -109,7 +111,7 @@ fn a_bad_resource_is_refused_alone_and_its_last_version_stays() {
 }
 
 #[test]
-fn what_does_not_change_is_shared() {
+fn unchanged_resources_are_shared() {
     let chains = [("a", "80"), ("b", "81")];
     let first = good(&Snapshot::empty(), vec![eds("c"), endpoints("c", 1), listener("l", &chains)]);
     let same = good(&first, vec![eds("c"), endpoints("c", 1), listener("l", &chains)]);
@@ -139,7 +141,7 @@ fn an_endpoint_keeps_its_health_when_others_come_and_go() {
 }
 
 #[test]
-fn a_cluster_that_nobody_calls_stays_asleep_and_wakes_with_the_newest_endpoints() {
+fn an_unused_cluster_is_built_on_first_use_with_the_newest_endpoints() {
     let awake = |snapshot: &Snapshot| snapshot.clusters["c"].awake().is_some();
     let first = good(&Snapshot::empty(), vec![eds("c"), endpoints("c", 1)]);
     let next = good(&first, vec![endpoints("c", 2)]);
@@ -181,7 +183,7 @@ fn a_changed_cluster_keeps_its_counts_and_its_tls() {
 }
 
 #[test]
-fn removed_resources_are_gone() {
+fn removed_resources_are_absent() {
     let first = good(&Snapshot::empty(), vec![eds("c"), listener("l", &[("a", "80")])]);
     let remove = vec![(Kind::Cluster, "c".to_owned()), (Kind::Listener, "l".to_owned())];
     let (next, _) = first.apply(Update { upsert: vec![], remove }, &Store::new());

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_asked_for_once() {
+    fn an_address_is_requested_once() {
         let (peers, mut asked) = Peers::new();
         let address: IpAddr = "10.0.0.1".parse().unwrap();
         let index = peers.index(address);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_names_the_workload_of_numbers_given_before() {
+    fn a_response_names_the_workload_of_earlier_ids() {
         let (peers, _asked) = Peers::new();
         let address: IpAddr = "10.0.0.1".parse().unwrap();
         let index = peers.index(address);

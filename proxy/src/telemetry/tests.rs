@@ -118,7 +118,7 @@ fn caller_label(principal: &str, peer: Option<Workload>) -> String {
 }
 
 #[test]
-fn a_caller_is_named_when_its_answer_comes_and_only_if_its_certificate_agrees() {
+fn a_peer_is_named_once_its_workload_arrives_if_its_certificate_matches() {
     let peer = || Workload {
         uid: "u".into(),
         namespace: "a".into(),

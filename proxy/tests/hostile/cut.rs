@@ -75,7 +75,7 @@ fn a_websocket_cut_by_its_server_ends_at_the_client() {
 }
 
 #[test]
-fn a_websocket_that_is_closed_by_both_is_no_fault() {
+fn a_websocket_closed_by_both_ends_is_not_an_error() {
     let (proxy, mut client, server) = websocket();
     drop(server);
     ends(&mut client);

@@ -70,7 +70,7 @@ fn window_updates_without_end_are_cut_off() {
 }
 
 #[test]
-fn unknown_frames_without_end_are_cut_off() {
+fn endless_unknown_frames_close_the_connection() {
     survives(polite(), &[], |_| many(&frame(0xbe, 0, 0, b"grease")), CALM);
 }
 
@@ -91,7 +91,7 @@ fn resets_without_end_are_cut_off() {
 }
 
 #[test]
-fn resets_after_the_upstream_was_asked_are_cut_off_too() {
+fn rapid_resets_of_forwarded_requests_close_the_connection() {
     let silent = upstream(hold);
     let proxy = Setup::to(silent).start();
     let mut wire = Wire::client(proxy.address("web"), &frame(SETTINGS, 0, 0, &[]));

@@ -77,7 +77,7 @@ fn inside_tls(mut tls: rustls::ClientConnection, mut stream: TcpStream) -> std::
 }
 
 #[test]
-fn garbage_is_opaque_bytes_and_goes_where_they_go() {
+fn unrecognized_bytes_are_forwarded_as_opaque_tcp() {
     let authority = Authority::new();
     let mut proxy = start(&authority);
     for garbage in [
@@ -163,7 +163,7 @@ fn a_hello_without_end_is_not_read_without_end() {
 }
 
 #[test]
-fn a_name_that_nobody_has_is_reset_and_counted() {
+fn an_unknown_sni_is_reset_and_counted() {
     let authority = Authority::new();
     let mut proxy = start(&authority);
     let tls = authority.client("unknown.example", &["http/1.1"]);
@@ -175,7 +175,7 @@ fn a_name_that_nobody_has_is_reset_and_counted() {
 }
 
 #[test]
-fn an_offer_of_protocols_that_nobody_speaks_is_passed_over_as_envoy_does() {
+fn an_unknown_alpn_is_ignored_as_in_envoy() {
     let authority = Authority::new();
     let mut proxy = start(&authority);
     let tls = authority.client("known.example", &["smtp"]);
@@ -242,7 +242,7 @@ fn records_that_were_tampered_with_end_the_connection() {
 }
 
 #[test]
-fn polite_clients_are_told_apart_by_what_they_say() {
+fn valid_clients_are_routed_by_their_protocol() {
     let authority = Authority::new();
     let setup = Setup { certificates: Some(authority.path().to_owned()), ..Setup::to(polite()) };
     let proxy = setup.start();

@@ -18,7 +18,7 @@ fn status(stream: &mut TcpStream) -> String {
 }
 
 #[test]
-fn what_is_over_a_limit_is_told_which() {
+fn errors_name_the_limit_that_is_exceeded() {
     let mut proxy = Setup::to(polite()).start();
     let long = |length: usize| "a".repeat(length);
     let many = |count: usize| {
@@ -46,7 +46,7 @@ fn what_is_over_a_limit_is_told_which() {
 }
 
 #[test]
-fn bytes_that_are_no_http_are_answered_with_400() {
+fn bytes_that_are_not_http_get_400() {
     let mut proxy = Setup::to(polite()).start();
     for bytes in [
         &b"\x00\x01\x02\x03\r\n\r\n"[..],
@@ -119,7 +119,7 @@ fn a_body_that_stops_coming_is_given_up_and_one_that_dribbles_is_not() {
 }
 
 #[test]
-fn a_request_that_takes_longer_than_it_may_is_answered_with_408() {
+fn a_slow_request_gets_408() {
     let http = "request_timeout: 1s";
     let mut proxy = Setup { http, ..Setup::to(polite()) }.start();
     let mut stream = proxy.connect("web");
@@ -186,7 +186,7 @@ fn hold_unread(stream: TcpStream) {
 }
 
 #[test]
-fn an_answer_that_nobody_reads_is_held_back_too() {
+fn an_unread_response_causes_backpressure() {
     let endless = upstream(|mut stream| {
         crate::upstream::head(&mut stream);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");

@@ -110,7 +110,7 @@ fn priorities_in_a_circle_change_nothing() {
 }
 
 #[test]
-fn a_table_as_large_as_a_client_wishes_stays_small_here() {
+fn the_hpack_table_stays_small_whatever_size_the_client_allows() {
     let mut proxy = Setup::to(polite()).start();
     let before = proxy.memory();
     let mut wire = Wire::client(proxy.address("web"), &setting(1, u32::MAX));
@@ -158,7 +158,7 @@ fn a_goodbye_of_the_client_lets_its_requests_finish() {
 }
 
 #[test]
-fn headers_over_the_limit_are_answered_with_431() {
+fn headers_over_the_limit_get_431() {
     let mut proxy = Setup::to(polite()).start();
     let long = literal("x-long", &"a".repeat(30_000));
     let many: Vec<u8> = (0..110).flat_map(|i| literal(&format!("x-{i}"), "1")).collect();
@@ -179,7 +179,7 @@ fn headers_over_the_limit_are_answered_with_431() {
 }
 
 #[test]
-fn half_a_request_and_then_nothing_goes_with_its_connection() {
+fn an_incomplete_request_ends_with_its_connection() {
     let http = "common_http_protocol_options: {idle_timeout: 1s}";
     let mut proxy = Setup { http, ..Setup::to(polite()) }.start();
     let mut wires = vec![];
@@ -200,7 +200,7 @@ fn half_a_request_and_then_nothing_goes_with_its_connection() {
 }
 
 #[test]
-fn an_answer_to_head_has_no_body() {
+fn a_response_to_head_has_no_body() {
     let proxy = Setup::to(polite()).start();
     for listener in ["direct", "web"] {
         let mut wire = Wire::client(proxy.address(listener), &frame(SETTINGS, 0, 0, &[]));

@@ -122,7 +122,7 @@ fn bodies_that_break_off_end_the_clients_connection() {
 }
 
 #[test]
-fn endless_answers_end_at_a_bound() {
+fn endless_responses_end_at_a_limit() {
     let endless = |start: &'static str, part: &'static str| {
         after_head(move |mut stream| {
             let _ = stream.write_all(start.as_bytes());
@@ -148,7 +148,7 @@ fn endless_answers_end_at_a_bound() {
 }
 
 #[test]
-fn what_may_be_repeated_is_repeated_as_often_as_the_policy_says() {
+fn retryable_requests_are_retried_as_the_policy_allows() {
     let connections = Arc::new(AtomicUsize::new(0));
     let counted = connections.clone();
     let address = upstream(move |mut stream| {

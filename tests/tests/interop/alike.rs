@@ -24,19 +24,19 @@ fn a_front_proxy_answers_alike() {
 
 #[test]
 #[ignore = "fetches Envoy"]
-fn conditions_of_routes_hold_alike() {
+fn route_conditions_match_alike() {
     alike("match.yaml");
 }
 
 #[test]
 #[ignore = "fetches Envoy"]
-fn timeouts_repetitions_and_faults_are_alike() {
+fn timeouts_retries_and_faults_are_alike() {
     alike("resilience.yaml");
 }
 
 #[test]
 #[ignore = "fetches Envoy"]
-fn edges_trust_and_clean_alike() {
+fn edge_proxies_trust_and_sanitize_headers_alike() {
     alike("edge.yaml");
 }
 

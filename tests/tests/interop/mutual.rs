@@ -13,7 +13,7 @@ use crate::plane::{self, Plane};
 
 #[test]
 #[ignore = "fetches Envoy"]
-fn an_envoy_sidecar_and_ours_speak_mtls_both_ways() {
+fn an_envoy_sidecar_and_ours_use_mtls_in_both_directions() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let folder = folder.path();
     crate::alike::certificates(folder);

@@ -166,7 +166,7 @@ fn a_change_is_at_the_proxies_at_once() {
 }
 
 #[test]
-fn users_meet_the_versions_delays_and_aborts_that_are_written_for_them() {
+fn users_get_the_versions_delays_and_aborts_configured_for_them() {
     let mesh = Mesh::up(&["samples/bookinfo"], PROBE);
     mesh.apply(&format!("{RULES}/virtual-service-all-v1.yaml"));
     mesh.apply(&format!("{RULES}/virtual-service-reviews-test-v2.yaml"));

@@ -74,7 +74,7 @@ fn until_well(mesh: &Mesh) {
 }
 
 #[test]
-fn a_killed_or_hanging_proxy_or_app_disturbs_nobody_else_and_comes_back() {
+fn a_killed_or_hanging_proxy_or_app_affects_no_other_pod_and_recovers() {
     let mut mesh = split();
     let pod = mesh.pod_of_version("echo", "v2");
     let others = bystanders(&mesh, 9);
@@ -100,7 +100,7 @@ fn a_killed_or_hanging_proxy_or_app_disturbs_nobody_else_and_comes_back() {
 }
 
 #[test]
-fn pilot_that_hangs_stops_no_traffic_and_what_it_missed_is_in_force_soon_after() {
+fn a_hanging_pilot_stops_no_traffic_and_catches_up_afterwards() {
     let mesh = {
         let mut mesh = Mesh::up(&["samples/echo"], PROBE);
         mesh.observe();
@@ -134,7 +134,7 @@ fn pilot_that_hangs_stops_no_traffic_and_what_it_missed_is_in_force_soon_after()
 }
 
 #[test]
-fn without_citadel_traffic_goes_on_and_a_pod_that_starts_says_what_it_waits_for() {
+fn without_citadel_traffic_continues_and_a_starting_pod_reports_what_it_awaits() {
     let mut mesh = Mesh::up(&["samples/echo"], PROBE);
     mesh.observe();
     let key = mesh.root_folder().join("ca-key.pem");
@@ -161,7 +161,7 @@ fn without_citadel_traffic_goes_on_and_a_pod_that_starts_says_what_it_waits_for(
     assert!(mesh.metrics(&fresh).sum("envoy_agent_num_failed_outgoing_requests", &[]) > 0);
     wait::until("citadel says what is wrong", Duration::from_secs(10), || {
         let log = std::fs::read_to_string(mesh.state().join("logs/ostria-citadel.log")).unwrap_or_default();
-        if log.contains("ca-key.pem: not the PEM that is needed") { Ok(()) } else { Err(log) }
+        if log.contains("ca-key.pem: invalid PEM") { Ok(()) } else { Err(log) }
     });
     mesh.echo("echo", CLIENT, &[URL, "-n", "20", "--new-connection"]).all_good();
     Report::of(&clients.finish(Duration::from_secs(30))).all_good();

@@ -76,7 +76,7 @@ fn an_interrupt_takes_a_mesh_in_the_foreground_down() {
 }
 
 #[test]
-fn what_a_killed_supervisor_left_is_removed_by_the_next_up_and_by_down() {
+fn leftovers_of_a_killed_supervisor_are_removed_by_up_and_by_down() {
     let mut mesh = Mesh::up(&["samples/echo"], PROBE);
     mesh.kill_supervisor();
     let told = mesh.again();
@@ -91,7 +91,7 @@ fn what_a_killed_supervisor_left_is_removed_by_the_next_up_and_by_down() {
 }
 
 #[test]
-fn traffic_goes_on_while_pilot_is_away_and_pilot_comes_back() {
+fn traffic_continues_while_pilot_restarts() {
     let mut mesh = Mesh::up(&["samples/echo"], PROBE);
     let (pilot, _) = mesh.processes("ostria-pilot")[0];
     let clients =

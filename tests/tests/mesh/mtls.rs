@@ -14,7 +14,7 @@ const PLAIN: &str = "deployment/client-plain";
 const HTTP: &str = "http://echo-server:8080/?body=1";
 
 #[test]
-fn packets_between_sidecars_are_encrypted_and_the_caller_is_known_by_certificate() {
+fn packets_between_sidecars_are_encrypted_and_the_client_is_authenticated() {
     let mesh = Mesh::up(&["samples/echo"], PROBE);
     let capture = mesh.capture();
     let secret = "a-marker-that-stays-secret";
@@ -44,7 +44,7 @@ fn packets_between_sidecars_are_encrypted_and_the_caller_is_known_by_certificate
 }
 
 #[test]
-fn plaintext_is_let_in_or_refused_as_the_closest_policy_says() {
+fn plaintext_is_accepted_or_refused_by_the_most_specific_policy() {
     let mesh = Mesh::up(&["samples/echo"], PROBE);
     let (http, auto, tcp) =
         ("http://echo-server:8080/", "http://echo-server:8081/", "tcp://echo-server:9000");

@@ -69,7 +69,7 @@ const REGISTRY_ONLY: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: i
                              mesh: |\n    outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n";
 
 #[test]
-fn a_service_entry_makes_a_host_outside_known_and_its_end_makes_it_unknown() {
+fn a_service_entry_makes_an_external_host_reachable_until_it_is_deleted() {
     let mesh = Mesh::up(&["samples/echo"], PROBE);
     let plain = mesh.pod("echo", "client-plain");
     let call =

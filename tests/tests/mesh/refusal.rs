@@ -57,7 +57,7 @@ const FILES: &[Case] = &[
 ];
 
 #[test]
-fn what_cannot_be_started_is_named_by_file_object_and_field_before_anything_starts() {
+fn invalid_manifests_are_refused_with_file_object_and_field_before_anything_starts() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     for (name, text, parts) in FILES {
         let file = folder.path().join(name);
@@ -78,7 +78,7 @@ fn a_port_in_use_is_named_with_the_flag_that_changes_it() {
 }
 
 #[test]
-fn a_missing_privilege_is_named_with_what_gives_it() {
+fn a_missing_privilege_is_reported_with_the_remedy() {
     if !nix::unistd::geteuid().is_root() {
         println!("only root can give a privilege up");
         return;

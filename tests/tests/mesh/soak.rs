@@ -17,7 +17,7 @@ use tests::wait;
 use crate::PROBE;
 
 #[test]
-fn random_kills_fail_nothing_but_what_was_under_way_at_the_killed() {
+fn random_kills_fail_only_requests_to_the_killed_process() {
     let (seconds, seed) = (setting("SOAK_SECONDS", 15), setting("SOAK_SEED", 20_261_121));
     eprintln!("SOAK_SECONDS={seconds} SOAK_SEED={seed}");
     let folder = tempfile::tempdir().expect("a folder can be made");

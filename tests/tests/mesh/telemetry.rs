@@ -37,7 +37,7 @@ fn both_sides_count_each_request_with_workloads_principals_version_and_code() {
 }
 
 #[test]
-fn an_access_log_is_written_once_it_is_asked_for() {
+fn an_access_log_is_written_once_it_is_configured() {
     let mesh = Mesh::up(&["samples/echo"], PROBE);
     let call = |path: &str| {
         mesh.echo("echo", "deployment/client", &[&format!("http://echo-server:8080/{path}")])

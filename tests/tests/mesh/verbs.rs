@@ -11,7 +11,7 @@ use tests::wait;
 use crate::PROBE;
 
 #[test]
-fn verbs_show_and_change_a_mesh_as_kubectl_would() {
+fn verbs_read_and_change_a_mesh_as_kubectl_does() {
     let mesh = Mesh::up(&["samples/bookinfo"], PROBE);
     let say = |line: &[&str]| mesh.ostria(line).text();
     wait::until("six pods and the gateway are in sync", Duration::from_secs(2), || {
@@ -135,7 +135,7 @@ fn descriptions(mesh: &Mesh) {
 }
 
 #[test]
-fn a_user_without_privileges_has_a_whole_mesh_too() {
+fn a_user_without_privileges_can_run_a_mesh() {
     let options =
         Options { folders: vec!["samples/bookinfo".into()], unprivileged: true, ..Options::default() };
     let mut mesh = Mesh::begin(&options, PROBE);

@@ -236,7 +236,7 @@ const NOT_READ_BY_THE_PROXY: &[(&str, &str)] = &[
 const NOT_READ_BY_PILOT: &[(&str, &str)] = &[];
 
 #[test]
-fn every_file_opens_with_what_it_is_for() {
+fn every_file_begins_with_its_purpose() {
     let bare: Vec<String> =
         all_sources().iter().filter(|f| !read(f).starts_with("//!")).map(|f| shown(f)).collect();
     assert!(bare.is_empty(), "files without a module doc:\n{}", bare.join("\n"));

@@ -1,17 +1,17 @@
-//! Pure. Answers to DNS questions: EDNS where the asker speaks it (RFC 6891), the size that it takes, and the form that
-//! TCP carries.
+//! Pure. DNS responses: EDNS if the client uses it (RFC 6891), truncation to the client's payload size, and framing for
+//! TCP.
 
 use hickory_proto::op::{Edns, Message, MessageType, ResponseCode};
 use std::io;
 
-/// A response without records, with EDNS where the asker speaks it.
-pub fn response(asked: &Message, code: ResponseCode) -> Message {
-    let mut reply = Message::new(asked.metadata.id, MessageType::Response, asked.metadata.op_code);
-    reply.metadata.recursion_desired = asked.metadata.recursion_desired;
+/// A response without records, with EDNS if the query uses it.
+pub fn response(query: &Message, code: ResponseCode) -> Message {
+    let mut reply = Message::new(query.metadata.id, MessageType::Response, query.metadata.op_code);
+    reply.metadata.recursion_desired = query.metadata.recursion_desired;
     reply.metadata.recursion_available = true;
     reply.metadata.response_code = code;
-    reply.add_queries(asked.queries.iter().cloned());
-    if asked.edns.is_some() {
+    reply.add_queries(query.queries.iter().cloned());
+    if query.edns.is_some() {
         let mut edns = Edns::new();
         edns.set_max_payload(LARGEST);
         edns.set_rcode_high(code.high());
@@ -20,7 +20,7 @@ pub fn response(asked: &Message, code: ResponseCode) -> Message {
     reply
 }
 
-/// The bytes of an answer; over UDP cut to the payload that the asker takes, which then asks again over TCP.
+/// Encodes a response; over UDP truncated to the payload that the client accepts, so that it retries over TCP.
 pub fn encoded(reply: &Message, payload: u16, over_tcp: bool) -> Option<Vec<u8>> {
     let bytes = reply.to_vec().ok()?;
     if over_tcp || bytes.len() <= usize::from(payload.clamp(SMALLEST, LARGEST)) {
@@ -29,13 +29,13 @@ pub fn encoded(reply: &Message, payload: u16, over_tcp: bool) -> Option<Vec<u8>>
     reply.truncate().to_vec().ok()
 }
 
-/// A message with its length before it, as TCP carries it.
+/// A message with its length in front, as DNS over TCP requires.
 pub fn framed(message: &[u8]) -> io::Result<Vec<u8>> {
     let length = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidData)?;
     Ok([&length.to_be_bytes(), message].concat())
 }
 
-/// What every asker takes over UDP (RFC 1035).
+/// The payload that every client accepts over UDP (RFC 1035).
 const SMALLEST: u16 = 512;
 /// What passes every network in one piece.
 const LARGEST: u16 = 1232;
@@ -47,26 +47,26 @@ mod tests {
     use hickory_proto::rr::rdata::A;
     use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-    fn asked() -> Message {
+    fn query() -> Message {
         let mut message = Message::query();
         message.add_query(Query::query(Name::from_ascii("a.").unwrap(), RecordType::A));
         message
     }
 
     #[test]
-    fn an_answer_repeats_the_question_and_speaks_edns_to_those_who_do() {
-        let mut question = asked();
-        let reply = response(&question, ResponseCode::NXDomain);
-        assert_eq!((reply.metadata.id, &reply.queries), (question.metadata.id, &question.queries));
+    fn a_response_repeats_the_question_and_uses_edns_if_the_query_does() {
+        let mut query = query();
+        let reply = response(&query, ResponseCode::NXDomain);
+        assert_eq!((reply.metadata.id, &reply.queries), (query.metadata.id, &query.queries));
         assert_eq!(reply.metadata.response_code, ResponseCode::NXDomain);
         assert!(reply.edns.is_none());
-        question.set_edns(Edns::new());
-        assert_eq!(response(&question, ResponseCode::NoError).edns.unwrap().max_payload(), LARGEST);
+        query.set_edns(Edns::new());
+        assert_eq!(response(&query, ResponseCode::NoError).edns.unwrap().max_payload(), LARGEST);
     }
 
     #[test]
-    fn an_answer_over_udp_is_cut_to_what_the_asker_takes_and_every_network_passes() {
-        let mut reply = response(&asked(), ResponseCode::NoError);
+    fn a_response_over_udp_is_truncated_to_the_clients_payload_size() {
+        let mut reply = response(&query(), ResponseCode::NoError);
         let fits = |reply: &Message, payload| {
             let bytes = encoded(reply, payload, false).unwrap();
             let read = Message::from_vec(&bytes).unwrap();

@@ -1,8 +1,8 @@
-//! What the name servers of the mesh share, the node's under `ostria up` and each proxy's: the sockets with their limits,
-//! and how an answer is built from a question. What is known of a name is theirs.
+//! The code that the DNS servers of the mesh share (that of the node under `ostria up` and that of each proxy): sockets
+//! with limits, and building responses. The servers themselves resolve the names.
 
 mod server;
 
 pub mod message;
 
-pub use server::{Answer, serve};
+pub use server::{Responder, serve};

@@ -1,25 +1,25 @@
-//! The bodies of requests and responses: what a request's holds is counted until it is answered, and a request is under
-//! way until the body of its response is over.
+//! Bodies of requests and responses that report their progress: the bytes of a request's body are counted until its
+//! response begins, and a request is active until its response's body ends.
 
-use super::door::{Exchange, Upload};
+use super::acceptor::{Exchange, Upload};
 use axum::body::{Body, Bytes};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// A request's body.
-pub(super) struct Weighed {
+/// A request's body that counts its bytes.
+pub(super) struct RequestBody {
     body: Incoming,
     upload: Upload,
 }
 
-impl Weighed {
+impl RequestBody {
     pub(super) fn new(body: Incoming, upload: Upload) -> Self {
         Self { body, upload }
     }
 }
 
-impl hyper::body::Body for Weighed {
+impl hyper::body::Body for RequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -32,7 +32,7 @@ impl hyper::body::Body for Weighed {
         if let Poll::Ready(Some(Ok(frame))) = &frame
             && let Some(data) = frame.data_ref()
         {
-            this.upload.took(data.len());
+            this.upload.received(data.len());
         }
         frame
     }
@@ -46,20 +46,20 @@ impl hyper::body::Body for Weighed {
     }
 }
 
-/// A response's body. Its request is over when it has been sent, or is dropped.
-pub(super) struct Counted {
+/// A response's body. The exchange ends when the body has been sent or is dropped.
+pub(super) struct ResponseBody {
     body: Body,
     exchange: Option<Exchange>,
 }
 
-impl Counted {
+impl ResponseBody {
     pub(super) fn new(body: Body, exchange: Exchange) -> Self {
         let exchange = (!body.is_end_stream()).then_some(exchange);
         Self { body, exchange }
     }
 }
 
-impl hyper::body::Body for Counted {
+impl hyper::body::Body for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -1,22 +1,21 @@
-//! Serves a router over plaintext or TLS until told to drain. Exists so that every server of the mesh accepts, times
-//! out, tells its handlers who the peer is, and ends in the same way. Certificates come through a channel, so a
-//! renewed one is used by the next connection and disturbs none that is open.
+//! Serves a router over plaintext or TLS until it is drained. Exists so that all servers of the mesh accept connections,
+//! time out, identify the peer and shut down in the same way. Certificates arrive through a channel; a renewed one is
+//! used for the next connection and leaves open ones alone.
 //!
-//! Authentication is never older than the facts: a client's chain is verified again when the roots change, and with the
-//! first request after that; a connection whose client does not verify any more, or whose client's certificate has
-//! ended, is closed.
+//! A client's chain is verified again when the roots change and with the first request after that. A connection is closed
+//! when its client's chain does not verify against the current roots or its client's certificate has expired.
 
 mod exchange;
-pub mod door;
+pub mod acceptor;
 
-pub mod crowd;
+pub mod connections;
 
 use crate::identity::{SpiffeId, peer_identity};
 use crate::process::tls::Serving;
+use acceptor::{Acceptor, Counter, Listener, Slot};
 use axum::Router;
-use crowd::{Limits, Why};
-use door::{Counter, Door, Listener, Seat};
-use exchange::{Counted, Weighed};
+use connections::{CloseReason, Limits};
+use exchange::{RequestBody, ResponseBody};
 use http::Request;
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
@@ -39,19 +38,19 @@ use tower_service::Service;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-/// Who is at the other end of a connection; an extension of each of its requests.
+/// The peer of a connection; an extension of each of its requests.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    /// Where the connection comes from.
+    /// The address that the connection comes from.
     pub address: SocketAddr,
-    /// The chain the client showed, already verified by the TLS configuration; empty without one.
+    /// The client's certificate chain, which the TLS configuration has verified; empty if it sent none.
     pub certificates: Arc<[CertificateDer<'static>]>,
     /// The identity in the chain's leaf.
     pub identity: Option<SpiffeId>,
 }
 
 impl Peer {
-    /// When the peer's certificate ends; `None` when it showed none.
+    /// When the peer's certificate expires; `None` if it sent none.
     pub fn not_after(&self) -> Option<SystemTime> {
         let (_, leaf) = X509Certificate::from_der(self.certificates.first()?).ok()?;
         let end = u64::try_from(leaf.validity().not_after.timestamp()).unwrap_or_default();
@@ -59,39 +58,39 @@ impl Peer {
     }
 }
 
-/// When a connection takes its leave because the certificate of its peer ends soon; an extension of each of its
-/// requests. A handler ends its streams then, so that the peer comes back with its next certificate.
+/// When a connection is closed gracefully because its peer's certificate expires soon; an extension of each of its
+/// requests. Handlers end their streams then, so that the peer reconnects with its next certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Parting(pub Instant);
+pub struct CloseAt(pub Instant);
 
-/// How long a connection lasts whose peer's certificate lasts for `left`: a little less, different for each connection,
-/// so that peers that began together do not come back together. `random` is between 0 and 1.
+/// The lifetime of a connection whose peer's certificate expires after `left`: a little less, with jitter, so that peers
+/// that connected together do not reconnect together. `random` is between 0 and 1.
 fn lasts(left: Duration, random: f64) -> Duration {
-    left.saturating_sub((left / 10).min(LONGEST_LEAVE).mul_f64(random.clamp(0.0, 1.0)))
+    left.saturating_sub((left / 10).min(MAX_EARLY_CLOSE).mul_f64(random.clamp(0.0, 1.0)))
 }
 
-/// Serves plaintext HTTP/1.1 and HTTP/2 with the usual limits until `drain` is cancelled and the open requests have
+/// Serves plaintext HTTP/1.1 and HTTP/2 with the default limits until `drain` is cancelled and the active requests have
 /// ended.
 pub async fn http(listener: TcpListener, router: Router, drain: CancellationToken) {
     http_within(Limits::default(), listener, router, drain).await;
 }
 
-/// Serves plaintext HTTP/1.1 and HTTP/2 until `drain` is cancelled and the open requests have ended.
+/// Serves plaintext HTTP/1.1 and HTTP/2 until `drain` is cancelled and the active requests have ended.
 pub async fn http_within<L: Listener>(limits: Limits, listener: L, router: Router, drain: CancellationToken) {
-    let (door, connections) = (Door::new(limits), Connections::new());
-    while let Some((stream, address, seat)) = drain.run_until_cancelled(door.accept(&listener)).await {
+    let (acceptor, connections) = (Acceptor::new(limits), ConnectionTasks::new());
+    while let Some((stream, address, slot)) = drain.run_until_cancelled(acceptor.accept(&listener)).await {
         let (router, drain) = (router.clone(), drain.clone());
         let peer = Arc::new(Peer { address, certificates: Arc::default(), identity: None });
-        let caller = Caller::new(peer, (seat.counter(), limits.head), None);
-        let stream = seat.watch(stream, false);
-        connections.spawn(seat, async move { serve(stream, router, caller, drain).await });
+        let client = Client::new(peer, (slot.counter(), limits.head), None);
+        let stream = slot.watch(stream, false);
+        connections.spawn(slot, async move { serve(stream, router, client, drain).await });
     }
     drop(listener);
     connections.end(DRAIN_LIMIT).await;
 }
 
-/// Serves HTTP/1.1 and HTTP/2 over TLS with the usual limits, with the newest configuration of `tls` for each new
-/// connection.
+/// Serves HTTP/1.1 and HTTP/2 over TLS with the default limits and, for each connection, the current configuration of
+/// `tls`.
 pub async fn https(
     listener: TcpListener,
     router: Router,
@@ -101,8 +100,8 @@ pub async fn https(
     https_within(Limits::default(), listener, router, tls, drain).await;
 }
 
-/// Serves HTTP/1.1 and HTTP/2 over TLS, with the newest configuration of `tls` for each new connection. When that
-/// changes, connections whose clients it would not let in are closed.
+/// Serves HTTP/1.1 and HTTP/2 over TLS with, for each connection, the current configuration of `tls`. When it changes,
+/// connections whose clients do not verify against it are closed.
 pub async fn https_within<L: Listener>(
     limits: Limits,
     listener: L,
@@ -110,33 +109,33 @@ pub async fn https_within<L: Listener>(
     mut tls: watch::Receiver<Arc<Serving>>,
     drain: CancellationToken,
 ) {
-    let (door, connections) = (Door::new(limits), Connections::new());
+    let (acceptor, connections) = (Acceptor::new(limits), ConnectionTasks::new());
     loop {
         let next = async {
             tokio::select! {
-                accepted = door.accept(&listener) => Some(accepted),
+                accepted = acceptor.accept(&listener) => Some(accepted),
                 Ok(()) = tls.changed() => None,
             }
         };
         let Some(next) = drain.run_until_cancelled(next).await else { break };
-        let Some((stream, address, seat)) = next else {
+        let Some((stream, address, slot)) = next else {
             let current = tls.borrow_and_update().clone();
-            door.recheck(|peer| current.verify(&peer.certificates, UnixTime::now()).is_ok()).await;
+            acceptor.recheck(|peer| current.verify(&peer.certificates, UnixTime::now()).is_ok()).await;
             continue;
         };
         let (router, drain, tls) = (router.clone(), drain.clone(), tls.clone());
-        let (stream, counter) = (seat.watch(stream, true), seat.counter());
-        connections.spawn(seat, async move {
-            let acceptor = TlsAcceptor::from(tls.borrow().config.clone());
-            match acceptor.accept(stream).await {
+        let (stream, counter) = (slot.watch(stream, true), slot.counter());
+        connections.spawn(slot, async move {
+            let tls_acceptor = TlsAcceptor::from(tls.borrow().config.clone());
+            match tls_acceptor.accept(stream).await {
                 Ok(stream) => {
                     let peer = Arc::new(tls_peer(address, stream.get_ref().1));
-                    counter.greeted(&peer);
-                    let caller = Caller::new(peer, (counter, limits.head), Some(tls));
-                    // Roots that changed during the handshake are not those that it was checked with.
-                    match caller.doubt() {
-                        Some(why) => caller.counter.close(why),
-                        None => serve(stream, router, caller, drain).await,
+                    counter.handshake_done(&peer);
+                    let client = Client::new(peer, (counter, limits.head), Some(tls));
+                    // The roots may have changed during the handshake, which has verified the peer against the old ones.
+                    match client.distrust() {
+                        Some(reason) => client.counter.close(reason),
+                        None => serve(stream, router, client, drain).await,
                     }
                 }
                 Err(error) => tracing::debug!(%address, %error, "the TLS handshake failed"),
@@ -156,25 +155,25 @@ fn tls_peer(address: SocketAddr, connection: &rustls::ServerConnection) -> Peer 
     Peer { address, certificates, identity }
 }
 
-/// The other end of a connection, and what it takes to believe it.
-struct Caller {
+/// The client of a connection, and how it is verified again.
+struct Client {
     peer: Arc<Peer>,
     counter: Counter,
-    /// Bytes of the head of an HTTP/1 request.
+    /// The most bytes of an HTTP/1 request's head.
     head: usize,
     trust: Option<Mutex<Trust>>,
     not_after: Option<SystemTime>,
-    parting: Option<Parting>,
+    close_at: Option<CloseAt>,
 }
 
-/// By what the peer was verified.
+/// The configuration that verifies the peer.
 struct Trust {
     tls: watch::Receiver<Arc<Serving>>,
-    /// The configuration by which it was verified last.
+    /// The configuration that last verified it.
     by: Option<Arc<Serving>>,
 }
 
-impl Caller {
+impl Client {
     fn new(
         peer: Arc<Peer>,
         (counter, head): (Counter, usize),
@@ -182,19 +181,19 @@ impl Caller {
     ) -> Self {
         let trust = tls.map(|tls| Mutex::new(Trust { tls, by: None }));
         let not_after = peer.not_after();
-        // Keyed at random in each process.
+        // The hash is keyed at random in each process.
         let random = RandomState::new().hash_one(peer.address) as f64 / u64::MAX as f64;
-        let parting = not_after.map(|end| {
+        let close_at = not_after.map(|end| {
             let left = end.duration_since(wall()).unwrap_or_default();
-            Parting(Instant::now() + lasts(left, random))
+            CloseAt(Instant::now() + lasts(left, random))
         });
-        Self { peer, counter, head, trust, not_after, parting }
+        Self { peer, counter, head, trust, not_after, close_at }
     }
 
-    /// Why the peer is not believed any more.
-    fn doubt(&self) -> Option<Why> {
+    /// Why the peer is not trusted, if it is not.
+    fn distrust(&self) -> Option<CloseReason> {
         if self.not_after.is_some_and(|end| end <= wall()) {
-            return Some(Why::Expired);
+            return Some(CloseReason::Expired);
         }
         let mut trust = self.trust.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         let current = trust.tls.borrow().clone();
@@ -202,36 +201,36 @@ impl Caller {
             return None;
         }
         if current.verify(&self.peer.certificates, UnixTime::now()).is_err() {
-            return Some(Why::Untrusted);
+            return Some(CloseReason::Untrusted);
         }
         trust.by = Some(current);
         None
     }
 }
 
-async fn serve<S>(stream: S, router: Router, caller: Caller, drain: CancellationToken)
+async fn serve<S>(stream: S, router: Router, client: Client, drain: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (address, parting, head) = (caller.peer.address, caller.parting, caller.head);
+    let (address, close_at, head) = (client.peer.address, client.close_at, client.head);
     let service = service_fn(move |request: Request<Incoming>| {
-        let doubt = caller.doubt();
-        if let Some(why) = doubt {
-            caller.counter.close(why);
+        let distrust = client.distrust();
+        if let Some(reason) = distrust {
+            client.counter.close(reason);
         }
-        let exchange = caller.counter.begin();
-        let mut request = request.map(|body| Weighed::new(body, exchange.upload()));
-        request.extensions_mut().insert(Peer::clone(&caller.peer));
-        caller.parting.and_then(|parting| request.extensions_mut().insert(parting));
+        let exchange = client.counter.begin();
+        let mut request = request.map(|body| RequestBody::new(body, exchange.upload()));
+        request.extensions_mut().insert(Peer::clone(&client.peer));
+        client.close_at.and_then(|close_at| request.extensions_mut().insert(close_at));
         let mut router = router.clone();
         async move {
-            if let Some(why) = doubt {
-                return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+            if let Some(reason) = distrust {
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
             }
             let Ok(response) = router.call(request).await;
             let bytes = response.body().size_hint().exact().unwrap_or_default();
-            exchange.answered(usize::try_from(bytes).unwrap_or(usize::MAX));
-            Ok(response.map(|body| Counted::new(body, exchange)))
+            exchange.responded(usize::try_from(bytes).unwrap_or(usize::MAX));
+            Ok(response.map(|body| ResponseBody::new(body, exchange)))
         }
     });
     let mut builder = Builder::new(TokioExecutor::new());
@@ -247,16 +246,16 @@ where
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    let parted = async {
-        match parting {
-            Some(Parting(at)) => tokio::time::sleep_until(at).await,
+    let closing = async {
+        match close_at {
+            Some(CloseAt(at)) => tokio::time::sleep_until(at).await,
             None => std::future::pending().await,
         }
     };
     let result = tokio::select! {
         result = connection.as_mut() => Some(result),
         () = drain.cancelled() => None,
-        () = parted => None,
+        () = closing => None,
     };
     let result = match result {
         Some(result) => result,
@@ -270,27 +269,30 @@ where
     }
 }
 
-/// The open connections of one listener, and their end.
-struct Connections {
+/// The tasks of a listener's open connections.
+struct ConnectionTasks {
     tasks: TaskTracker,
     abort: CancellationToken,
 }
 
-impl Connections {
+impl ConnectionTasks {
     fn new() -> Self {
         Self { tasks: TaskTracker::new(), abort: CancellationToken::new() }
     }
 
-    fn spawn(&self, seat: Seat, connection: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(&self, slot: Slot, connection: impl Future<Output = ()> + Send + 'static) {
         let abort = self.abort.clone();
-        self.tasks.spawn(async move { abort.run_until_cancelled(seat.run(connection)).await });
+        self.tasks.spawn(async move { abort.run_until_cancelled(slot.run(connection)).await });
     }
 
-    /// Waits for the open requests, then cuts what has not ended: a stream may be meant to last for ever.
+    /// Waits for the active requests up to a limit, then aborts the rest: streams may never end on their own.
     async fn end(self, limit: Duration) {
         self.tasks.close();
         if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
-            tracing::debug!(open = self.tasks.len(), "cutting connections that outlast the drain");
+            tracing::debug!(
+                open = self.tasks.len(),
+                "closing connections that are still open at the end of the drain"
+            );
             self.abort.cancel();
             self.tasks.wait().await;
         }
@@ -302,21 +304,21 @@ fn wall() -> SystemTime {
     SystemTime::now()
 }
 
-/// How long open requests may run after draining has begun.
+/// How long active requests may run after draining has begun.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(5);
-/// Requests of an HTTP/2 connection at a time.
+/// Concurrent requests of an HTTP/2 connection.
 const STREAMS: u32 = 32;
-/// What an HTTP/2 client may send before it is read: requests here are small, and connections are many.
+/// Flow-control windows of HTTP/2: requests are small here, and connections are many.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
-/// What is made ready for a stream of an HTTP/2 client before it takes it. The library's own measure is six times that, which
-/// counts when hundreds of clients come at once.
+/// Bytes buffered for an HTTP/2 stream before the client reads them. The library's default is six times that, which
+/// matters when hundreds of clients connect at once.
 const SEND_BUFFER: usize = 64 << 10;
 const HEADER_LIMIT: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long before the end of its certificate a peer is sent away at most.
-const LONGEST_LEAVE: Duration = Duration::from_mins(5);
+/// The most that a connection is closed before its peer's certificate expires.
+const MAX_EARLY_CLOSE: Duration = Duration::from_mins(5);
 
 #[cfg(test)]
 mod tests;

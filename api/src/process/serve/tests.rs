@@ -1,4 +1,4 @@
-//! A server on a free port, spoken to by a real client: who the peer is, draining, and renewed certificates.
+//! A server on a free port and a real client: the peer's identity, draining, renewed certificates and limits.
 
 use super::*;
 use crate::process::tls::{
@@ -77,10 +77,10 @@ async fn draining_finishes_the_running_request_and_refuses_new_ones() {
 #[tokio::test]
 async fn a_connection_that_outlasts_the_drain_is_cut() {
     let (listener, address) = listener().await;
-    let (door, connections) = (Door::new(Limits::default()), Connections::new());
+    let (acceptor, connections) = (Acceptor::new(Limits::default()), ConnectionTasks::new());
     let client = TcpStream::connect(address).await.unwrap();
-    let (stream, _, seat) = door.accept(&listener).await;
-    connections.spawn(seat, async move {
+    let (stream, _, slot) = acceptor.accept(&listener).await;
+    connections.spawn(slot, async move {
         let _open = stream;
         std::future::pending::<()>().await;
     });
@@ -88,7 +88,7 @@ async fn a_connection_that_outlasts_the_drain_is_cut() {
     assert!(is_closed(&client).await);
 }
 
-/// Waits for the end of a connection of which nothing is read.
+/// Waits for the end of a connection without reading from it.
 async fn is_closed(client: &TcpStream) -> bool {
     loop {
         client.readable().await.unwrap();
@@ -142,10 +142,10 @@ impl Authority {
         address: SocketAddr,
         own: Option<Chain>,
     ) -> tokio_rustls::client::TlsStream<TcpStream> {
-        self.over(TcpStream::connect(address).await.unwrap(), own).await
+        self.expired(TcpStream::connect(address).await.unwrap(), own).await
     }
 
-    async fn over(
+    async fn expired(
         &self,
         stream: TcpStream,
         own: Option<Chain>,
@@ -163,7 +163,7 @@ fn server_account(stream: &tokio_rustls::client::TlsStream<TcpStream>) -> String
 }
 
 #[tokio::test]
-async fn a_tls_peer_is_known_by_its_certificate_and_a_renewed_server_certificate_is_used_next() {
+async fn a_tls_peer_has_its_certificates_identity_and_a_renewed_server_certificate_is_used_next() {
     let authority = Authority::new();
     let (listener, address) = listener().await;
     let drain = CancellationToken::new();
@@ -183,7 +183,7 @@ async fn a_tls_peer_is_known_by_its_certificate_and_a_renewed_server_certificate
 }
 
 #[tokio::test]
-async fn connections_of_a_root_that_is_removed_are_cut_at_once_and_others_go_on() {
+async fn connections_of_a_removed_root_are_closed_at_once_and_others_stay() {
     let (old, new) = (Authority::new(), Authority::new());
     let (listener, address) = listener().await;
     let drain = CancellationToken::new();
@@ -194,14 +194,14 @@ async fn connections_of_a_root_that_is_removed_are_cut_at_once_and_others_go_on(
     let of_old = old.connect(address, Some(old.leaf("reviews"))).await;
     let of_new = old.connect(address, Some(new.leaf("ratings"))).await;
     let anonymous = old.connect(address, None).await;
-    // All three are known to the server before it changes.
+    // The server has accepted all three before its configuration changes.
     let mut open = vec![];
     for stream in [of_old, of_new, anonymous] {
-        open.push(Asking::new(stream).await);
+        open.push(Pending::new(stream).await);
     }
     change.send_replace(old.server_that_trusts("citadel", &new.0.pem()));
-    let over = tokio::time::timeout(Duration::from_secs(1), &mut open[0].connection).await;
-    assert!(over.is_ok(), "the connection of the removed root is still open");
+    let expired = tokio::time::timeout(Duration::from_secs(1), &mut open[0].connection).await;
+    assert!(expired.is_ok(), "the connection of the removed root is still open");
     assert_eq!(open[1].ask().await.unwrap(), "spiffe://cluster.local/ns/default/sa/ratings");
     assert_eq!(open[2].ask().await.unwrap(), "127.0.0.1 0");
 
@@ -210,14 +210,14 @@ async fn connections_of_a_root_that_is_removed_are_cut_at_once_and_others_go_on(
     server.await.unwrap();
 }
 
-/// A connection that asks again and again.
-struct Asking {
+/// A connection that sends several requests.
+struct Pending {
     sender: hyper::client::conn::http1::SendRequest<Empty<Bytes>>,
     connection: tokio::task::JoinHandle<hyper::Result<()>>,
 }
 
-impl Asking {
-    /// Asks once.
+impl Pending {
+    /// Sends a request.
     async fn new<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> Self {
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         let mut asking = Self { sender, connection: tokio::spawn(connection) };
@@ -234,38 +234,39 @@ impl Asking {
 }
 
 #[tokio::test]
-async fn a_request_is_refused_when_the_roots_have_changed_although_nobody_has_looked() {
+async fn a_request_is_refused_after_the_roots_have_changed_even_before_the_recheck() {
     let (old, new) = (Authority::new(), Authority::new());
     let (_change, tls) = watch::channel(old.server_that_trusts("citadel", &new.0.pem()));
     let chain: Arc<[_]> = old.leaf("reviews").0.into();
     let peer = Arc::new(Peer { address: ([127, 0, 0, 1], 1).into(), certificates: chain, identity: None });
     let (listener, address) = listener().await;
     let _client = TcpStream::connect(address).await.unwrap();
-    let (_, _, seat) = Door::new(Limits::default()).accept(&listener).await;
-    let doubt = |tls| Caller::new(peer.clone(), (seat.counter(), 8 << 10), Some(tls)).doubt();
-    assert_eq!(doubt(tls), Some(Why::Untrusted));
+    let (_, _, slot) = Acceptor::new(Limits::default()).accept(&listener).await;
+    let distrust = |tls| Client::new(peer.clone(), (slot.counter(), 8 << 10), Some(tls)).distrust();
+    assert_eq!(distrust(tls), Some(CloseReason::Untrusted));
     let (change, tls) = watch::channel(old.server("citadel"));
-    let caller = Caller::new(peer.clone(), (seat.counter(), 8 << 10), Some(tls));
-    assert_eq!(caller.doubt(), None);
+    let client = Client::new(peer.clone(), (slot.counter(), 8 << 10), Some(tls));
+    assert_eq!(client.distrust(), None);
     change.send_replace(new.server("citadel"));
-    assert_eq!(caller.doubt(), Some(Why::Untrusted));
+    assert_eq!(client.distrust(), Some(CloseReason::Untrusted));
     change.send_replace(old.server("citadel"));
-    assert_eq!(caller.doubt(), None);
+    assert_eq!(client.distrust(), None);
 }
 
 #[tokio::test]
-async fn a_connection_ends_when_the_certificate_of_its_client_ends() {
+async fn a_connection_ends_when_its_clients_certificate_expires() {
     let authority = Authority::new();
     let (listener, address) = listener().await;
     let drain = CancellationToken::new();
     let (_renew, tls) = watch::channel(authority.server("citadel"));
     let server = tokio::spawn(https(listener, who(), tls, drain.clone()));
-    // Certificates count whole seconds, and a connection takes its leave by a tenth of the time earlier.
+    // Certificates have a resolution of one second, and connections close up to a tenth of the time earlier.
     let end = time::OffsetDateTime::now_utc() + Duration::from_secs(2);
     let mut short =
-        Asking::new(authority.connect(address, Some(authority.leaf_until("reviews", Some(end)))).await).await;
-    let over = tokio::time::timeout(Duration::from_secs(3), &mut short.connection).await;
-    assert!(over.is_ok(), "it outlives its certificate");
+        Pending::new(authority.connect(address, Some(authority.leaf_until("reviews", Some(end)))).await)
+            .await;
+    let expired = tokio::time::timeout(Duration::from_secs(3), &mut short.connection).await;
+    assert!(expired.is_ok(), "it outlives its certificate");
     assert!(time::OffsetDateTime::now_utc() >= end - Duration::from_millis(1200), "it ended too early");
     drop(short);
     drain.cancel();
@@ -273,10 +274,10 @@ async fn a_connection_ends_when_the_certificate_of_its_client_ends() {
 }
 
 const FEW: Limits = Limits {
-    strangers: 8,
-    strangers_per_source: 8,
-    known: 8,
-    known_per_source: 8,
+    anonymous: 8,
+    anonymous_per_source: 8,
+    authenticated: 8,
+    authenticated_per_source: 8,
     first_byte: Duration::from_millis(300),
     handshake: Duration::from_millis(600),
     first_request: Duration::from_millis(600),
@@ -288,7 +289,7 @@ const FEW: Limits = Limits {
     request: 0,
 };
 
-/// What strangers send first and then no more, or a byte now and then.
+/// Incomplete bytes that an anonymous client sends first.
 const HALVES: [(&str, &[u8]); 6] = [
     ("nothing", b""),
     ("half a ClientHello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
@@ -299,16 +300,16 @@ const HALVES: [(&str, &[u8]); 6] = [
 ];
 
 #[tokio::test]
-async fn whatever_strangers_leave_half_done_ends_in_time_and_keeps_nobody_out() {
+async fn incomplete_requests_of_anonymous_clients_time_out_and_block_no_other_client() {
     for tls in [false, true] {
         for (what, bytes) in HALVES {
-            strangers_send(what, bytes, tls).await;
+            anonymous_clients_send(what, bytes, tls).await;
         }
     }
 }
 
-/// More strangers than there are places begin with the same, and go on with a byte now and then.
-async fn strangers_send(what: &str, bytes: &[u8], tls: bool) {
+/// More anonymous clients than the limit admits send these bytes, then a byte now and then.
+async fn anonymous_clients_send(what: &str, bytes: &[u8], tls: bool) {
     let authority = Authority::new();
     let (listener, address) = listener().await;
     let drain = CancellationToken::new();
@@ -318,41 +319,41 @@ async fn strangers_send(what: &str, bytes: &[u8], tls: bool) {
     } else {
         tokio::spawn(http_within(FEW, listener, who(), drain.clone()))
     };
-    let mut strangers = vec![];
+    let mut anonymous = vec![];
     for _ in 0..40 {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(bytes).await.unwrap();
-        strangers.push(stream);
+        anonymous.push(stream);
     }
     let prompt = async {
         let stream = TcpStream::connect(address).await.unwrap();
-        if tls { ask(authority.over(stream, None).await).await } else { ask(stream).await }
+        if tls { ask(authority.expired(stream, None).await).await } else { ask(stream).await }
     };
     let answer = tokio::time::timeout(Duration::from_secs(5), prompt).await;
     assert_eq!(answer.expect(what).expect(what), "127.0.0.1 0", "{what} {tls}");
     let drip = async {
         loop {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            for stream in &strangers {
+            for stream in &anonymous {
                 let _ = stream.try_write(b"x");
             }
         }
     };
     let closed = async {
-        for stream in &strangers {
+        for stream in &anonymous {
             assert!(is_closed(stream).await);
         }
     };
     tokio::select! {
         () = drip => {}
-        over = tokio::time::timeout(Duration::from_secs(5), closed) => over.expect(what),
+        expired = tokio::time::timeout(Duration::from_secs(5), closed) => expired.expect(what),
     }
     drain.cancel();
     server.await.unwrap();
 }
 
 #[tokio::test]
-async fn a_body_that_never_ends_and_a_response_that_nobody_reads_end_in_time() {
+async fn an_endless_body_and_an_unread_response_time_out() {
     let (listener, address) = listener().await;
     let drain = CancellationToken::new();
     let router = Router::new()
@@ -365,17 +366,17 @@ async fn a_body_that_never_ends_and_a_response_that_nobody_reads_end_in_time() {
     ] {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
-        // Nothing is read meanwhile, so that the response stays where it is.
+        // The client reads nothing meanwhile, so the response stays in the server's buffer.
         tokio::time::sleep(FEW.exchange.unwrap() * 2).await;
-        let over = tokio::time::timeout(Duration::from_secs(5), is_closed(&stream)).await;
-        assert!(over.is_ok(), "{request}");
+        let expired = tokio::time::timeout(Duration::from_secs(5), is_closed(&stream)).await;
+        assert!(expired.is_ok(), "{request}");
     }
     drain.cancel();
     server.await.unwrap();
 }
 
 #[tokio::test]
-async fn bodies_and_heads_that_take_too_much_are_cut_and_a_small_request_is_answered_meanwhile() {
+async fn too_large_bodies_and_heads_are_refused_while_small_requests_succeed() {
     let (listener, address) = listener().await;
     let drain = CancellationToken::new();
     let router = Router::new().route("/", axum::routing::post(async |body: Bytes| body));
@@ -406,33 +407,34 @@ async fn bodies_and_heads_that_take_too_much_are_cut_and_a_small_request_is_answ
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = format!("GET / HTTP/1.1\r\nhost: a\r\na: {}", "x".repeat(16 << 10));
     stream.write_all(head.as_bytes()).await.unwrap();
-    let over = tokio::time::timeout(Duration::from_secs(5), is_closed(&stream)).await;
-    over.expect("a head is not waited for that is too long already");
+    let expired = tokio::time::timeout(Duration::from_secs(5), is_closed(&stream)).await;
+    expired.expect("a head is not waited for that is too long already");
     drain.cancel();
     server.await.unwrap();
 }
 
 #[tokio::test]
-async fn a_client_with_a_certificate_keeps_its_place_however_many_strangers_come() {
+async fn anonymous_clients_never_displace_an_authenticated_one() {
     let authority = Authority::new();
     let (listener, address) = listener().await;
     let drain = CancellationToken::new();
     let (_renew, tls) = watch::channel(authority.server("citadel"));
     let limits = Limits { idle: Duration::from_secs(60), ..FEW };
     let server = tokio::spawn(https_within(limits, listener, who(), tls, drain.clone()));
-    let mut known = Asking::new(authority.connect(address, Some(authority.leaf("reviews"))).await).await;
-    let mut strangers = vec![];
+    let mut authenticated =
+        Pending::new(authority.connect(address, Some(authority.leaf("reviews"))).await).await;
+    let mut anonymous = vec![];
     for _ in 0..100 {
-        strangers.push(TcpStream::connect(address).await.unwrap());
+        anonymous.push(TcpStream::connect(address).await.unwrap());
     }
-    assert_eq!(known.ask().await.unwrap(), "spiffe://cluster.local/ns/default/sa/reviews");
-    drop(known);
+    assert_eq!(authenticated.ask().await.unwrap(), "spiffe://cluster.local/ns/default/sa/reviews");
+    drop(authenticated);
     drain.cancel();
     server.await.unwrap();
 }
 
 #[test]
-fn connections_of_certificates_that_end_together_end_one_after_the_other() {
+fn connections_whose_certificates_expire_together_close_with_jitter() {
     let hour = Duration::from_hours(1);
     let table = [
         (hour * 12, 0.0, hour * 12),
@@ -447,15 +449,15 @@ fn connections_of_certificates_that_end_together_end_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_handler_knows_when_a_connection_takes_its_leave_and_http2_is_told() {
+async fn a_handler_knows_when_a_connection_closes_and_http2_sends_goaway() {
     let authority = Authority::new();
     let (listener, address) = listener().await;
     let drain = CancellationToken::new();
     let (_renew, tls) = watch::channel(authority.server("citadel"));
     let router = Router::new().route(
         "/",
-        get(async |parting: Option<Extension<Parting>>| {
-            let left = parting.map(|Extension(Parting(at))| at.duration_since(Instant::now()));
+        get(async |close_at: Option<Extension<CloseAt>>| {
+            let left = close_at.map(|Extension(CloseAt(at))| at.duration_since(Instant::now()));
             format!("{}", left.unwrap_or_default().as_millis())
         }),
     );
@@ -470,8 +472,8 @@ async fn a_handler_knows_when_a_connection_takes_its_leave_and_http2_is_told() {
     let body = sender.send_request(request).await.unwrap().into_body().collect().await.unwrap().to_bytes();
     let left: u64 = String::from_utf8_lossy(&body).parse().unwrap();
     assert!((1..=4000).contains(&left), "{left}");
-    let over = tokio::time::timeout(Duration::from_secs(6), connection).await;
-    over.expect("it ends with the certificate").unwrap().expect("it ends in order");
+    let expired = tokio::time::timeout(Duration::from_secs(6), connection).await;
+    expired.expect("it ends with the certificate").unwrap().expect("it ends in order");
     drain.cancel();
     server.await.unwrap();
 }

@@ -1,6 +1,6 @@
-//! Which server a client of the control plane takes for the one that it calls: exactly that service account, or a
-//! server whose certificate has the name that was dialled. Any other identity is refused, also one of the same
-//! namespace: a gateway stands beside the control plane, and must not receive its tokens.
+//! The identities that a client of the control plane accepts for a server: exactly its service account, or a server
+//! whose certificate has the DNS name that the client connects to. All others are refused, even those of the same
+//! namespace: gateways run beside the control plane and must not receive its clients' tokens.
 
 use super::{TlsError, refused, verifier};
 use crate::identity::{IdentityError, SpiffeId, TrustDomain, peer_identity};
@@ -10,23 +10,24 @@ use rustls::pki_types::ServerName;
 use std::fmt;
 use std::sync::Arc;
 
-/// What a server must be, once its chain holds: one of these is enough.
+/// The accepted identities and names of a server whose chain is valid. One match is enough.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Expected {
     ids: Vec<SpiffeId>,
     names: Vec<ServerName<'static>>,
-    /// The name that was dialled, in its certificate.
+    /// Whether to accept the DNS name that the client connects to, in the server's certificate.
     dialled: bool,
 }
 
 impl Expected {
-    /// The mesh's pilot: the service account `istiod` of `istio-system`, or the name that was dialled, as Istio's own
-    /// certificate has it.
+    /// The mesh's pilot: the service account `istiod` of `istio-system`, or the DNS name that the client connects to, as in
+    /// Istio's own certificate.
     pub fn pilot(domain: &TrustDomain) -> Result<Self, IdentityError> {
         Self::account(domain, PILOT)
     }
 
-    /// The mesh's certificate authority: the service account `citadel` of `istio-system`, or the name that was dialled.
+    /// The mesh's certificate authority: the service account `citadel` of `istio-system`, or the DNS name that the client connects
+    /// to.
     pub fn citadel(domain: &TrustDomain) -> Result<Self, IdentityError> {
         Self::account(domain, CITADEL)
     }
@@ -36,7 +37,7 @@ impl Expected {
         Ok(Self { ids: vec![id], names: vec![], dialled: true })
     }
 
-    /// Identities and DNS names, separated by commas. The name that was dialled says nothing then.
+    /// Parses identities and DNS names, separated by commas. The name that the client connects to does not count then.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut expected = Self::default();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -57,15 +58,15 @@ impl Expected {
         Ok(expected)
     }
 
-    fn check(&self, shown: &verifier::Shown<'_>) -> Result<(), rustls::Error> {
-        let id = peer_identity(shown.leaf);
+    fn check(&self, presented: &verifier::PresentedChain<'_>) -> Result<(), rustls::Error> {
+        let id = peer_identity(presented.leaf);
         if id.as_ref().is_ok_and(|id| self.ids.contains(id)) {
             return Ok(());
         }
-        if self.names.iter().any(|name| shown.is_for(name).is_ok()) {
+        if self.names.iter().any(|name| presented.is_for(name).is_ok()) {
             return Ok(());
         }
-        if self.dialled && shown.is_for_dialled().is_ok() {
+        if self.dialled && presented.is_for_dialled().is_ok() {
             return Ok(());
         }
         let found = id.map_or_else(|_| "a server without an identity".to_owned(), |id| format!("`{id}`"));
@@ -77,16 +78,16 @@ impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ids = self.ids.iter().map(|id| format!("`{id}`"));
         let names = self.names.iter().map(|name| format!("`{}`", name.to_str()));
-        let dialled = self.dialled.then(|| "a server with the name that was dialled".to_owned());
+        let dialled = self.dialled.then(|| "a server with the DNS name of the address".to_owned());
         f.write_str(&ids.chain(names).chain(dialled).collect::<Vec<_>>().join(" or "))
     }
 }
 
-/// Verifies servers by their chain, with the roots of the mesh, and by what is expected of them.
+/// Verifies servers by their chain, with the roots of the mesh, and by their expected identity.
 pub fn expected_servers(roots: Arc<RootCertStore>, expected: Expected) -> Arc<dyn ServerCertVerifier> {
-    verifier::servers(move |shown| {
-        shown.leads_to(&roots)?;
-        expected.check(shown)
+    verifier::servers(move |presented| {
+        presented.leads_to(&roots)?;
+        expected.check(presented)
     })
 }
 

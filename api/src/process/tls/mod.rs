@@ -1,8 +1,8 @@
-//! TLS with SPIFFE identities: the one crypto provider of all processes, reading PEM, and verifiers that hold a peer
-//! to a valid chain and exactly one acceptable identity. DNS names are never looked at here, because inside a
-//! mesh a name says where a connection goes and the identity says who answered.
+//! TLS with SPIFFE identities: the crypto provider of all processes, PEM parsing, and verifiers that require a valid chain
+//! and exactly one accepted identity. DNS names are not verified here, because inside the mesh a DNS name is only an
+//! address; the identity authenticates the peer.
 //!
-//! A verifier knows the roots of one trust domain: a peer's chain is never tried against another domain's roots.
+//! A verifier has the roots of one trust domain, so a peer's chain is never verified with another domain's roots.
 
 pub mod expected;
 
@@ -19,36 +19,36 @@ use rustls::{CertificateError, ClientConfig, OtherError, RootCertStore, ServerCo
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-/// The crypto provider of every process. Choosing another is a change of this function alone.
+/// The crypto provider of all processes.
 pub fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> =
         LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
     PROVIDER.clone()
 }
 
-/// Every certificate in a PEM text, in order; at least one.
+/// Parses the certificates of a PEM text, in order; at least one.
 pub fn certificates_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(|e| TlsError::Pem(e.to_string()))?;
     if certificates.is_empty() {
-        return Err(TlsError::Pem("it holds no CERTIFICATE block".to_owned()));
+        return Err(TlsError::Pem("it has no CERTIFICATE block".to_owned()));
     }
     Ok(certificates)
 }
 
-/// The first private key in a PEM text: PKCS#8, PKCS#1 or SEC1.
+/// Parses the first private key of a PEM text: PKCS#8, PKCS#1 or SEC1.
 pub fn private_key_from_pem(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
         rustls::pki_types::pem::Error::NoItemsFound => {
-            TlsError::Pem("it holds no private key block".to_owned())
+            TlsError::Pem("it has no private key block".to_owned())
         }
         // The parser's other messages may quote lines of the key.
-        _ => TlsError::Pem("its private key block cannot be read".to_owned()),
+        _ => TlsError::Pem("its private key block is malformed".to_owned()),
     })
 }
 
-/// The certificates of a PEM text as roots to verify against.
+/// Parses the certificates of a PEM text as trust anchors.
 pub fn roots_from_pem(pem: &[u8]) -> Result<Arc<RootCertStore>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates_from_pem(pem)? {
@@ -57,8 +57,8 @@ pub fn roots_from_pem(pem: &[u8]) -> Result<Arc<RootCertStore>, TlsError> {
     Ok(Arc::new(roots))
 }
 
-/// How a server shows itself, and how it verifies clients. The verifier is kept beside rustls's configuration, which
-/// does not give it back, so that clients can be verified again while their connections are open.
+/// A server's TLS configuration. The client verifier is kept beside rustls's configuration, which does not expose it, so
+/// that clients can be verified again while their connections are open.
 #[derive(Debug)]
 pub struct Serving {
     /// For handshakes.
@@ -67,7 +67,7 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Fails unless a client that shows this chain would be let in now.
+    /// Verifies a client's chain again. Fails if a handshake with it would fail now.
     pub fn verify(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), rustls::Error> {
         match (&self.clients, chain) {
             (Some(clients), [leaf, intermediates @ ..]) => {
@@ -81,7 +81,8 @@ impl Serving {
     }
 }
 
-/// A server's configuration for HTTP/2 and HTTP/1.1: its chain, and how clients are verified (`None`: not at all).
+/// Creates a server's configuration for HTTP/2 and HTTP/1.1, with its chain and its client verifier (`None`: clients are
+/// not authenticated).
 pub fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -94,14 +95,15 @@ pub fn server_config(
     };
     let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // A resumed session would carry a client's certificate past its end. Connections here live long, so that little
-    // is lost by verifying each.
+    // No session resumption: a resumed session could outlive the client's certificate. Connections are long-lived here,
+    // so full handshakes cost little.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(Serving { config: Arc::new(config), clients }))
 }
 
-/// A client's configuration: how the server is verified, and the chain and key it shows when asked. No ALPN is set.
+/// Creates a client's configuration, with its server verifier and, if the server requests one, its certificate. Sets no
+/// ALPN protocols.
 pub fn client_config(
     servers: Arc<dyn ServerCertVerifier>,
     own: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
@@ -116,30 +118,30 @@ pub fn client_config(
     })
 }
 
-/// Which identities a verifier accepts once the chain holds.
+/// The identities that a verifier accepts if the chain is valid.
 #[derive(Clone)]
 pub enum Accept {
-    /// Every identity under the roots.
+    /// All identities under the roots.
     Any,
-    /// Every identity of one trust domain.
+    /// All identities of one trust domain.
     TrustDomain(TrustDomain),
-    /// An identity that matches one of these; none matches an empty list.
+    /// Identities that match one of these; an empty list matches none.
     Ids(Vec<IdPattern>),
-    /// Whatever the predicate says.
+    /// Identities for which the predicate is true.
     Check(Arc<dyn Fn(&SpiffeId) -> bool + Send + Sync>),
 }
 
-/// One accepted identity, or a family of them.
+/// An accepted identity, or a prefix of identities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdPattern {
-    /// This id and no other.
+    /// Exactly this identity.
     Exact(SpiffeId),
-    /// Ids that start with this text. End it with `/`, or `…/ns/a` accepts `…/ns/ab` too.
+    /// Identities with this prefix. End it with `/`, otherwise `…/ns/a` accepts `…/ns/ab` as well.
     Prefix(String),
 }
 
 impl Accept {
-    /// True when the identity is accepted.
+    /// Whether the identity is accepted.
     pub fn accepts(&self, id: &SpiffeId) -> bool {
         match self {
             Self::Any => true,
@@ -169,21 +171,20 @@ impl fmt::Debug for Accept {
     }
 }
 
-/// Verifies servers by their chain, with the roots of one trust domain, and by their identity, whatever name was
-/// dialled.
+/// Verifies servers by their chain, with the roots of one trust domain, and by their identity. DNS names are ignored.
 pub fn mesh_servers(roots: Arc<RootCertStore>, accept: Accept) -> Arc<dyn ServerCertVerifier> {
-    verifier::servers(move |shown| {
-        shown.leads_to(&roots)?;
-        accept.verify(shown.leaf)
+    verifier::servers(move |presented| {
+        presented.leads_to(&roots)?;
+        accept.verify(presented.leaf)
     })
 }
 
-/// Whether a client must show a certificate.
+/// Whether clients must send a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// A client without one is let in, with no identity.
+    /// Clients without a certificate are accepted, without an identity.
     Optional,
-    /// A client without one is refused.
+    /// Clients without a certificate are refused.
     Required,
 }
 
@@ -194,13 +195,13 @@ pub fn mesh_clients(
     auth: ClientAuth,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let chain = client_chain(roots)?;
-    Ok(verifier::clients(auth, move |shown| {
-        chain.verify_client_cert(shown.leaf, shown.intermediates, shown.now)?;
-        accept.verify(shown.leaf)
+    Ok(verifier::clients(auth, move |presented| {
+        chain.verify_client_cert(presented.leaf, presented.intermediates, presented.now)?;
+        accept.verify(presented.leaf)
     }))
 }
 
-/// Checks the chains of clients, and nothing else of them.
+/// Verifies the chains of clients only, not their identities.
 pub fn client_chain(roots: Arc<RootCertStore>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     WebPkiClientVerifier::builder_with_provider(roots, provider())
         .clear_root_hint_subjects()
@@ -209,35 +210,35 @@ pub fn client_chain(roots: Arc<RootCertStore>) -> Result<Arc<dyn ClientCertVerif
         .map_err(|error| TlsError::Roots(error.to_string()))
 }
 
-/// What keeps TLS from being set up, or a peer from being accepted.
+/// Why TLS cannot be set up, or a peer is refused.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum TlsError {
-    /// The text is not the PEM that was expected.
-    #[error("not the PEM that is needed: {0}")]
+    /// The text is not the expected PEM.
+    #[error("invalid PEM: {0}")]
     Pem(String),
-    /// The roots cannot verify anybody.
-    #[error("the root certificates cannot be used: {0}")]
+    /// The root certificates are unusable.
+    #[error("the root certificates are unusable: {0}")]
     Roots(String),
-    /// Chain and key do not work, or not together.
-    #[error("TLS cannot be set up")]
+    /// The chain or the key is invalid, or they do not match.
+    #[error("cannot set up TLS")]
     Setup(#[from] rustls::Error),
-    /// The chain holds, and the identity is not one of those expected.
+    /// The chain is valid, but the identity is not accepted.
     #[error("the peer is `{0}`, which is not an accepted identity here")]
     NotAccepted(SpiffeId),
-    /// The chain holds, and the server is another than the one that was called.
-    #[error("the server is {found}; expected is {expected}")]
+    /// The chain is valid, but the server is not the expected one.
+    #[error("the server is {found}; expected {expected}")]
     NotExpected {
-        /// Who it is.
+        /// The server's identity.
         found: String,
-        /// Who was called.
+        /// The expected server.
         expected: String,
     },
-    /// The certificate carries no acceptable identity.
+    /// The certificate has no valid identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
 }
 
-/// Our reason inside rustls's error, which prints only the `Debug` of what it wraps.
+/// Wraps our reason in rustls's error, which prints only the `Debug` of its content.
 #[derive(thiserror::Error)]
 #[error(transparent)]
 struct Refused(TlsError);

@@ -1,4 +1,4 @@
-//! Handshakes in memory between a client and a server that hold certificates of every kind, good and bad.
+//! In-memory handshakes between a client and a server with valid and invalid certificates.
 
 use super::*;
 use rcgen::{
@@ -41,7 +41,7 @@ fn leaf(authority: &CertifiedIssuer<'_, KeyPair>, change: Change) -> Own {
     (vec![certificate.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
 }
 
-/// Both ends' verdict on one handshake, after a byte each way so that both have seen the other's last message.
+/// Both ends' result of a handshake, after a byte each way so that both have received the other's last message.
 async fn handshake(client: ClientConfig, server: Arc<ServerConfig>) -> Result<Option<SpiffeId>, String> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let (near, far) = tokio::io::duplex(64 * 1024);
@@ -59,14 +59,14 @@ async fn handshake(client: ClientConfig, server: Arc<ServerConfig>) -> Result<Op
         let peer = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         Ok::<_, String>(peer.map(|leaf| peer_identity(leaf).unwrap()))
     };
-    // The server's verdict explains a refused client, the client's a refused server.
+    // The server's error explains a refused client, the client's a refused server.
     match tokio::join!(client, server) {
         (Ok(()), Ok(id)) => Ok(id),
         (client, server) => Err(format!("{client:?} {server:?}")),
     }
 }
 
-/// The flaws that both verifiers must refuse, with a word of the reason.
+/// Flawed certificates that both verifiers must refuse, with a part of the reason.
 fn flawed(authority: &CertifiedIssuer<'_, KeyPair>) -> Vec<(Own, &'static str)> {
     let table: [(Change, &str); 7] = [
         (|p| p.not_after = date_time_ymd(2001, 1, 1), "certificate expired"),
@@ -79,13 +79,13 @@ fn flawed(authority: &CertifiedIssuer<'_, KeyPair>) -> Vec<(Own, &'static str)> 
     ];
     let mut all: Vec<_> =
         table.into_iter().map(|(change, reason)| (leaf(authority, change), reason)).collect();
-    // Another root of the same name: only the signature tells them apart.
+    // Another root with the same name: only the signature differs.
     all.push((leaf(&self::authority(), |_| {}), "BadSignature"));
     all
 }
 
 #[tokio::test]
-async fn a_server_is_known_by_its_identity_whatever_its_name() {
+async fn a_server_is_verified_by_its_identity_not_its_dns_name() {
     let authority = authority();
     let server = server_config_of(leaf(&authority, |_| {}));
     let domain = |text: &str| Accept::TrustDomain(text.parse().unwrap());
@@ -105,10 +105,10 @@ async fn a_server_is_known_by_its_identity_whatever_its_name() {
         (Accept::Check(Arc::new(|_| false)), false),
     ];
     for (accept, expected) in table {
-        let shown = format!("{accept:?}");
+        let presented = format!("{accept:?}");
         let client = client_config(mesh_servers(roots(&authority), accept), None).unwrap();
         let result = handshake(client, server.clone()).await;
-        assert_eq!(result.is_ok(), expected, "{shown}: {result:?}");
+        assert_eq!(result.is_ok(), expected, "{presented}: {result:?}");
         if let Err(reason) = result {
             assert!(reason.contains("not an accepted identity"), "{reason}");
         }
@@ -138,7 +138,7 @@ async fn a_flawed_client_is_refused() {
 }
 
 #[tokio::test]
-async fn a_client_is_known_by_its_identity_and_may_have_none_where_that_is_optional() {
+async fn a_client_is_verified_by_its_identity_which_may_be_optional() {
     let authority = authority();
     let client = |own| client_config(mesh_servers(roots(&authority), Accept::Any), own).unwrap();
     let own = || Some(leaf(&authority, |_| {}));
@@ -154,7 +154,7 @@ async fn a_client_is_known_by_its_identity_and_may_have_none_where_that_is_optio
 }
 
 #[test]
-fn pem_that_is_not_what_is_needed_is_named_without_quoting_it() {
+fn invalid_pem_is_reported_without_quoting_it() {
     let key = KeyPair::generate().unwrap().serialize_pem();
     let broken = key.replace("-----END PRIVATE KEY-----", "");
     assert!(certificates_from_pem(b"").unwrap_err().to_string().contains("no CERTIFICATE block"));

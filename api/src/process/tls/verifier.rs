@@ -1,5 +1,5 @@
-//! A verifier of rustls around a decision of ours. Exists because rustls wants seven methods from whoever checks a
-//! peer, of which only one ever differs: the others, signatures above all, are written here and nowhere else.
+//! Implements rustls's verifiers around a function that decides. Exists because a rustls verifier has seven methods, of
+//! which only one differs here: the others, such as the verification of signatures, are written once.
 
 use super::{ClientAuth, provider};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -12,50 +12,50 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, Sig
 use std::fmt;
 use std::sync::Arc;
 
-/// What a peer shows in a handshake.
+/// The certificates that a peer sends in a handshake.
 #[derive(Debug, Clone, Copy)]
-pub struct Shown<'a> {
-    /// Its own certificate.
+pub struct PresentedChain<'a> {
+    /// Its leaf certificate.
     pub leaf: &'a CertificateDer<'a>,
-    /// What it sent beside that.
+    /// The intermediate certificates that it sent.
     pub intermediates: &'a [CertificateDer<'a>],
-    /// The name that was dialled; of a client there is none.
+    /// The DNS name that the client connects to; `None` for a client's certificates.
     pub dialled: Option<&'a ServerName<'a>>,
     /// The time of the handshake.
     pub now: UnixTime,
 }
 
-impl Shown<'_> {
-    /// Fails unless the chain of a server leads to one of the roots, every certificate in its time.
+impl PresentedChain<'_> {
+    /// Verifies a server's chain: it must lead to one of the roots, and all certificates must be valid at the time.
     pub fn leads_to(&self, roots: &RootCertStore) -> Result<(), Error> {
         let algorithms = provider().signature_verification_algorithms.all;
         let leaf = ParsedCertificate::try_from(self.leaf)?;
         verify_server_cert_signed_by_trust_anchor(&leaf, roots, self.intermediates, self.now, algorithms)
     }
 
-    /// Fails unless the certificate is for the name that was dialled.
+    /// Verifies that the certificate is for the DNS name that the client connects to.
     pub fn is_for_dialled(&self) -> Result<(), Error> {
         self.dialled.map_or(Ok(()), |name| self.is_for(name))
     }
 
-    /// Fails unless the certificate is for this name.
+    /// Verifies that the certificate is for this DNS name.
     pub fn is_for(&self, name: &ServerName<'_>) -> Result<(), Error> {
         verify_server_name(&ParsedCertificate::try_from(self.leaf)?, name)
     }
 }
 
-/// Verifies servers by a decision. That a server holds the key of its certificate is checked besides.
+/// Verifies servers with a function. The server's possession of its private key is always verified.
 pub fn servers<D>(decide: D) -> Arc<dyn ServerCertVerifier>
 where
-    D: Fn(&Shown<'_>) -> Result<(), Error> + Send + Sync + 'static,
+    D: Fn(&PresentedChain<'_>) -> Result<(), Error> + Send + Sync + 'static,
 {
     Arc::new(Verifier { decide, auth: ClientAuth::Required })
 }
 
-/// Verifies clients by a decision. That a client holds the key of its certificate is checked besides.
+/// Verifies clients with a function. The client's possession of its private key is always verified.
 pub fn clients<D>(auth: ClientAuth, decide: D) -> Arc<dyn ClientCertVerifier>
 where
-    D: Fn(&Shown<'_>) -> Result<(), Error> + Send + Sync + 'static,
+    D: Fn(&PresentedChain<'_>) -> Result<(), Error> + Send + Sync + 'static,
 {
     Arc::new(Verifier { decide, auth })
 }
@@ -85,7 +85,7 @@ fn schemes() -> Vec<SignatureScheme> {
     provider().signature_verification_algorithms.supported_schemes()
 }
 
-impl<D: Fn(&Shown<'_>) -> Result<(), Error> + Send + Sync> ServerCertVerifier for Verifier<D> {
+impl<D: Fn(&PresentedChain<'_>) -> Result<(), Error> + Send + Sync> ServerCertVerifier for Verifier<D> {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
@@ -94,7 +94,7 @@ impl<D: Fn(&Shown<'_>) -> Result<(), Error> + Send + Sync> ServerCertVerifier fo
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        (self.decide)(&Shown { leaf, intermediates, dialled: Some(server_name), now })?;
+        (self.decide)(&PresentedChain { leaf, intermediates, dialled: Some(server_name), now })?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -121,12 +121,12 @@ impl<D: Fn(&Shown<'_>) -> Result<(), Error> + Send + Sync> ServerCertVerifier fo
     }
 }
 
-impl<D: Fn(&Shown<'_>) -> Result<(), Error> + Send + Sync> ClientCertVerifier for Verifier<D> {
+impl<D: Fn(&PresentedChain<'_>) -> Result<(), Error> + Send + Sync> ClientCertVerifier for Verifier<D> {
     fn client_auth_mandatory(&self) -> bool {
         self.auth == ClientAuth::Required
     }
 
-    /// None: naming the roots in each handshake costs bytes and helps nobody, for a workload has one certificate.
+    /// Empty: naming the roots costs bytes in each handshake and is of no use, because a workload has one certificate.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -137,7 +137,7 @@ impl<D: Fn(&Shown<'_>) -> Result<(), Error> + Send + Sync> ClientCertVerifier fo
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        (self.decide)(&Shown { leaf, intermediates, dialled: None, now })?;
+        (self.decide)(&PresentedChain { leaf, intermediates, dialled: None, now })?;
         Ok(ClientCertVerified::assertion())
     }
 

@@ -1,4 +1,4 @@
-//! Pure. `DestinationRule`: how a service is called once a route has chosen it, and its subsets.
+//! Pure. `DestinationRule`: policies for connections to a service, which apply after routing, and its subsets.
 
 use crate::resource::column::{AGE, Column};
 use crate::resource::descriptor::{Descriptor, NETWORKING, NETWORKING_CATEGORIES, NETWORKING_VERSIONS};
@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// The kind.
+/// The kind's descriptor.
 pub const KIND: Descriptor = Descriptor {
     group: NETWORKING,
     kind: "DestinationRule",
@@ -18,7 +18,7 @@ pub const KIND: Descriptor = Descriptor {
     categories: NETWORKING_CATEGORIES,
     namespaced: true,
     versions: NETWORKING_VERSIONS,
-    columns: &[Column::path("HOST", ".spec.host", "The service."), AGE],
+    columns: &[Column::path("HOST", ".spec.host", "Host of the service."), AGE],
     schema: Some(schema::of::<DestinationRule>),
 };
 
@@ -26,229 +26,229 @@ pub const KIND: Descriptor = Descriptor {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DestinationRule {
-    /// The service.
+    /// Host of the service.
     pub host: String,
-    /// For all its ports and subsets.
+    /// Traffic policy for all ports and subsets.
     pub traffic_policy: Option<TrafficPolicy>,
-    /// Its parts.
+    /// Subsets of the service's endpoints.
     pub subsets: Vec<Subset>,
-    /// Namespaces that see it.
+    /// Namespaces to which the rule is exported.
     pub export_to: Vec<String>,
-    /// Callers it is for.
+    /// Client workloads to which the rule applies.
     pub workload_selector: Unserved,
 }
 
-/// A part of a service.
+/// A subset of a service's endpoints.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Subset {
-    /// Its name.
+    /// Name of the subset.
     pub name: String,
-    /// Labels of its endpoints.
+    /// Labels that select the endpoints.
     pub labels: BTreeMap<String, String>,
-    /// Its own policy, block by block over the rule's.
+    /// Traffic policy of the subset; its fields override those of the rule.
     pub traffic_policy: Option<TrafficPolicy>,
 }
 
-/// How a service is called.
+/// Policies for connections to a service.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TrafficPolicy {
-    /// How an endpoint is chosen.
+    /// Load balancing.
     pub load_balancer: Option<LoadBalancer>,
-    /// Limits.
+    /// Connection pool settings.
     pub connection_pool: Option<ConnectionPool>,
     /// Ejection of failing endpoints.
     pub outlier_detection: Option<OutlierDetection>,
-    /// TLS towards the service.
+    /// TLS settings for connections to the service.
     pub tls: Option<ClientTls>,
-    /// Replacements for single ports.
+    /// Policies for individual ports.
     pub port_level_settings: Vec<PortPolicy>,
-    /// Tunnel through a proxy.
+    /// Tunnel through another proxy.
     pub tunnel: Unserved,
-    /// PROXY protocol towards the service.
+    /// PROXY protocol for connections to the service.
     pub proxy_protocol: Unserved,
-    /// Share of requests that may be repetitions.
+    /// Limit on retries as a share of the active requests.
     pub retry_budget: Unserved,
 }
 
-/// The policy of one port: what is absent here returns to the default, not to the rule's.
+/// Policy for one port. Absent fields have their defaults; they are not inherited from the rule.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PortPolicy {
-    /// Which port.
+    /// The port.
     pub port: Option<PortSelector>,
-    /// How an endpoint is chosen.
+    /// Load balancing.
     pub load_balancer: Option<LoadBalancer>,
-    /// Limits.
+    /// Connection pool settings.
     pub connection_pool: Option<ConnectionPool>,
     /// Ejection of failing endpoints.
     pub outlier_detection: Option<OutlierDetection>,
-    /// TLS towards the service.
+    /// TLS settings for connections to the service.
     pub tls: Option<ClientTls>,
 }
 
-/// How an endpoint is chosen.
+/// Load balancing settings.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LoadBalancer {
-    /// By one of the simple ways.
+    /// A simple algorithm.
     pub simple: Option<SimpleBalancer>,
-    /// By consistent hash.
+    /// Consistent hashing.
     pub consistent_hash: Option<ConsistentHash>,
-    /// By place.
+    /// Locality load balancing.
     pub locality_lb_setting: Unserved,
-    /// By zone.
+    /// Zone-aware load balancing.
     pub zone_aware_lb_setting: Unserved,
     /// Slow start.
     pub warmup: Unserved,
-    /// Slow start, an old spelling.
+    /// Slow start (deprecated; use `warmup`).
     pub warmup_duration_secs: Unserved,
 }
 
-/// The simple ways.
+/// Simple load balancing algorithms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum SimpleBalancer {
-    /// The default: least request.
+    /// The default: `LEAST_REQUEST`.
     Unspecified,
-    /// In turn.
+    /// Round robin.
     RoundRobin,
-    /// By chance.
+    /// A random endpoint.
     Random,
-    /// The address the client wanted.
+    /// Forwards to the original destination address.
     Passthrough,
-    /// The less busy of two.
+    /// The endpoint with fewer active requests of two random ones.
     LeastRequest,
-    /// The same, an old spelling.
+    /// Deprecated; same as `LEAST_REQUEST`.
     LeastConn,
 }
 
-/// The key of a consistent hash and the table it is looked up in.
+/// Consistent hashing: the hash key and the algorithm.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConsistentHash {
-    /// A header.
+    /// Hash a request header.
     pub http_header_name: Option<String>,
-    /// A cookie.
+    /// Hash a cookie.
     pub http_cookie: Option<HttpCookie>,
-    /// The caller's address.
+    /// Hash the client's IP address.
     pub use_source_ip: Option<bool>,
-    /// A query parameter.
+    /// Hash a query parameter.
     pub http_query_parameter_name: Option<String>,
-    /// A ring.
+    /// Ring hash.
     pub ring_hash: Option<RingHash>,
-    /// A Maglev table.
+    /// Maglev.
     pub maglev: Option<Maglev>,
-    /// Size of the ring, an old spelling.
+    /// Size of the ring (deprecated; use `ringHash`).
     pub minimum_ring_size: Option<u64>,
 }
 
-/// A cookie as key.
+/// A cookie as hash key.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpCookie {
-    /// Its name.
+    /// Name of the subset.
     pub name: String,
-    /// Its path.
+    /// Path of the cookie.
     pub path: String,
-    /// Its lifetime.
+    /// Lifetime of the cookie.
     pub ttl: Option<String>,
-    /// Further attributes.
+    /// Further attributes of the cookie.
     pub attributes: Unserved,
 }
 
-/// A ring.
+/// Ring hash settings.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RingHash {
-    /// Least number of points.
+    /// Minimum number of points on the ring.
     pub minimum_ring_size: Option<u64>,
 }
 
-/// A Maglev table.
+/// Maglev settings.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Maglev {
-    /// Number of entries, a prime.
+    /// Size of the table; a prime number.
     pub table_size: Option<u64>,
 }
 
-/// Limits.
+/// Limits on connections and requests.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConnectionPool {
-    /// Of connections.
+    /// Limits on connections.
     pub tcp: Option<TcpPool>,
-    /// Of requests.
+    /// Limits on HTTP requests.
     pub http: Option<HttpPool>,
 }
 
-/// Limits of connections.
+/// Limits on connections, for TCP and HTTP.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TcpPool {
-    /// Open at once; 0: unlimited.
+    /// Maximum number of connections; 0: unlimited.
     pub max_connections: u32,
-    /// For making one.
+    /// Timeout for establishing a connection.
     pub connect_timeout: Option<String>,
-    /// Probes on idle connections.
+    /// TCP keepalive.
     pub tcp_keepalive: Option<TcpKeepalive>,
-    /// Longest life.
+    /// Maximum lifetime of a connection.
     pub max_connection_duration: Unserved,
-    /// Longest silence.
+    /// Idle timeout of a connection.
     pub idle_timeout: Unserved,
 }
 
-/// Probes on idle connections.
+/// TCP keepalive settings.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TcpKeepalive {
-    /// Unanswered ones before the connection is dead.
+    /// Number of unacknowledged probes after which the connection is closed.
     pub probes: u32,
-    /// Silence before the first.
+    /// Idle time before the first probe.
     pub time: Option<String>,
-    /// Time between them.
+    /// Time between probes.
     pub interval: Option<String>,
 }
 
-/// Limits of requests; 0 means unlimited.
+/// Limits on HTTP requests; 0 means unlimited.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpPool {
-    /// That wait for a connection.
+    /// Maximum number of requests that wait for a connection.
     #[serde(rename = "http1MaxPendingRequests")]
     pub http1_max_pending_requests: u32,
-    /// Under way.
+    /// Maximum number of active requests.
     #[serde(rename = "http2MaxRequests")]
     pub http2_max_requests: u32,
-    /// Per connection.
+    /// Maximum number of requests per connection.
     pub max_requests_per_connection: u32,
-    /// Repetitions under way.
+    /// Maximum number of active retries.
     pub max_retries: u32,
-    /// Longest silence of a connection.
+    /// Idle timeout of a connection.
     pub idle_timeout: Option<String>,
-    /// Whether HTTP/1.1 is sent on as HTTP/2.
+    /// Whether HTTP/1.1 requests are upgraded to HTTP/2.
     #[serde(rename = "h2UpgradePolicy")]
     pub h2_upgrade_policy: Option<H2Upgrade>,
-    /// Speak upstream what the client speaks.
+    /// Use the client's HTTP version for connections to the service.
     pub use_client_protocol: bool,
-    /// Streams per HTTP/2 connection.
+    /// Maximum number of concurrent streams of an HTTP/2 connection.
     pub max_concurrent_streams: Unserved,
-    /// PINGs on HTTP/2 connections.
+    /// PING frames on HTTP/2 connections.
     #[serde(rename = "http2KeepAlive")]
     pub http2_keep_alive: Unserved,
 }
 
-/// Whether HTTP/1.1 is sent on as HTTP/2.
+/// Whether HTTP/1.1 requests are upgraded to HTTP/2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum H2Upgrade {
-    /// As the mesh says.
+    /// The mesh-wide default.
     Default,
-    /// No.
+    /// Requests are not upgraded.
     DoNotUpgrade,
-    /// Yes.
+    /// Requests are upgraded.
     Upgrade,
 }
 
@@ -256,61 +256,61 @@ pub enum H2Upgrade {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OutlierDetection {
-    /// Never did what it says.
+    /// Deprecated; has no effect in Istio either.
     pub consecutive_errors: Unserved,
-    /// Tell local errors from answers.
+    /// Count locally originated errors separately from error responses.
     pub split_external_local_origin_errors: Unserved,
-    /// Local errors in a row.
+    /// Number of consecutive locally originated errors before ejection.
     pub consecutive_local_origin_failures: Unserved,
-    /// 502, 503, 504 in a row; 0: off.
+    /// Number of consecutive 502, 503 and 504 responses before ejection; 0: off.
     pub consecutive_gateway_errors: Option<u32>,
-    /// Server errors in a row; 0: off.
+    /// Number of consecutive 5xx responses before ejection; 0: off.
     #[serde(rename = "consecutive5xxErrors")]
     pub consecutive_5xx_errors: Option<u32>,
-    /// Time between sweeps.
+    /// Interval of the ejection analysis.
     pub interval: Option<String>,
-    /// First ejection.
+    /// Duration of the first ejection.
     pub base_ejection_time: Option<String>,
-    /// Share that may be ejected.
+    /// Maximum percentage of ejected endpoints.
     pub max_ejection_percent: Option<i64>,
-    /// Below this share of healthy endpoints all are used.
+    /// If a smaller percentage of endpoints is healthy, all endpoints are used.
     pub min_health_percent: Option<i64>,
 }
 
-/// TLS towards a service.
+/// TLS settings for connections to a service.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClientTls {
-    /// Which kind.
+    /// TLS mode.
     pub mode: Option<TlsMode>,
-    /// File with the caller's chain.
+    /// File with the client's certificate chain.
     pub client_certificate: String,
-    /// File with its key.
+    /// File with the client's private key.
     pub private_key: String,
-    /// File with the roots.
+    /// File with the CA certificates.
     pub ca_certificates: String,
-    /// Secret with all of these.
+    /// Secret with the certificate, key and CA certificates.
     pub credential_name: String,
-    /// Names the server must have.
+    /// Accepted subject alternative names of the server.
     pub subject_alt_names: Vec<String>,
     /// SNI to send.
     pub sni: String,
-    /// Take any server.
+    /// Do not verify the server's certificate.
     pub insecure_skip_verify: Option<bool>,
-    /// Revoked certificates.
+    /// Certificate revocation list.
     pub ca_crl: Unserved,
 }
 
-/// Kinds of TLS.
+/// TLS modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum TlsMode {
-    /// None.
+    /// No TLS.
     Disable,
-    /// The server is verified.
+    /// TLS; the server is verified.
     Simple,
-    /// Both are, with the user's certificates.
+    /// Mutual TLS with the given certificates.
     Mutual,
-    /// Both are, with the mesh's certificates.
+    /// Mutual TLS with the mesh's certificates.
     IstioMutual,
 }

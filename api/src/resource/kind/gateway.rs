@@ -1,4 +1,4 @@
-//! Pure. Istio's `Gateway`: what a gateway proxy listens to.
+//! Pure. Istio's `Gateway`: the servers of gateway proxies.
 
 use crate::resource::column::AGE;
 use crate::resource::descriptor::{Descriptor, NETWORKING, NETWORKING_CATEGORIES, NETWORKING_VERSIONS};
@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// The kind.
+/// The kind's descriptor.
 pub const KIND: Descriptor = Descriptor {
     group: NETWORKING,
     kind: "Gateway",
@@ -25,27 +25,27 @@ pub const KIND: Descriptor = Descriptor {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Gateway {
-    /// Labels of the proxies it is for; empty: every gateway.
+    /// Labels of the gateway proxies; empty: all gateways.
     pub selector: BTreeMap<String, String>,
-    /// What they listen to.
+    /// Servers of these proxies.
     pub servers: Vec<Server>,
 }
 
-/// One port of a gateway.
+/// A server: a port of a gateway with its hosts and TLS settings.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Server {
-    /// The port of the gateway's Service.
+    /// Port of the gateway's Service.
     pub port: Option<ServerPort>,
     /// Address to bind.
     pub bind: Unserved,
-    /// Hosts, with `namespace/` where only routes of one namespace may use them.
+    /// Hosts, with the prefix `namespace/` if only routes of that namespace may use them.
     pub hosts: Vec<String>,
-    /// TLS of the server.
+    /// TLS settings.
     pub tls: Option<ServerTls>,
     /// Name of the server.
     pub name: String,
-    /// Never used by anyone.
+    /// Default backend; unused in Istio.
     pub default_endpoint: Unserved,
 }
 
@@ -53,74 +53,74 @@ pub struct Server {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServerPort {
-    /// The number.
+    /// Port number.
     pub number: u32,
-    /// What it speaks.
+    /// Protocol.
     pub protocol: String,
-    /// Its name.
+    /// Port name.
     pub name: String,
-    /// Another port of the workload.
+    /// Port of the workload, if it differs.
     pub target_port: Unserved,
 }
 
-/// TLS of a server.
+/// TLS settings of a server.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServerTls {
-    /// Answer plain HTTP with a redirect.
+    /// Redirect plaintext HTTP requests to HTTPS.
     pub https_redirect: bool,
-    /// Which kind; pass-through when absent.
+    /// TLS mode; `PASSTHROUGH` if absent.
     pub mode: Option<ServerTlsMode>,
-    /// File with the chain.
+    /// File with the certificate chain.
     pub server_certificate: String,
-    /// File with the key.
+    /// File with the private key.
     pub private_key: String,
-    /// File with the roots for callers.
+    /// File with the CA certificates that verify clients.
     pub ca_certificates: String,
-    /// Secret with all of these.
+    /// Secret with the certificate, key and CA certificates.
     pub credential_name: String,
-    /// Several secrets.
+    /// Names of several secrets.
     pub credential_names: Unserved,
-    /// Secret with the roots.
+    /// Secret with the CA certificates.
     pub ca_cert_credential_name: Unserved,
-    /// Several files.
+    /// Several certificates from files.
     pub tls_certificates: Unserved,
-    /// Names that callers must have.
+    /// Accepted subject alternative names of clients.
     pub subject_alt_names: Vec<String>,
-    /// Pinned keys.
+    /// Accepted public keys of clients, as hashes.
     pub verify_certificate_spki: Unserved,
-    /// Pinned certificates.
+    /// Accepted certificates of clients, as hashes.
     pub verify_certificate_hash: Unserved,
-    /// Lowest version.
+    /// Minimum TLS version.
     pub min_protocol_version: Option<TlsVersion>,
-    /// Highest version.
+    /// Maximum TLS version.
     pub max_protocol_version: Option<TlsVersion>,
-    /// Allowed suites.
+    /// Allowed cipher suites.
     pub cipher_suites: Unserved,
-    /// Allowed curves.
+    /// Allowed curves for the key exchange.
     pub ecdh_curves: Unserved,
-    /// Revoked certificates.
+    /// Certificate revocation list.
     pub ca_crl: Unserved,
-    /// Take any caller.
+    /// Do not verify clients' certificates.
     pub insecure_skip_verify: Unserved,
 }
 
-/// Kinds of TLS.
+/// TLS modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[schemars(extend("x-refused-values" = ["AUTO_PASSTHROUGH", "OPTIONAL_MUTUAL"]))]
 pub enum ServerTlsMode {
-    /// Routed by SNI, not decrypted.
+    /// Routed by SNI without decryption.
     Passthrough,
-    /// Server certificate only.
+    /// TLS; clients are not authenticated.
     Simple,
-    /// Callers show a certificate.
+    /// Mutual TLS: clients must send a certificate.
     Mutual,
-    /// Routed by SNI to the service it names.
+    /// Routed by SNI without decryption, to the service that the SNI names.
     AutoPassthrough,
-    /// Callers show one of the mesh's certificates.
+    /// Mutual TLS with the mesh's certificates.
     IstioMutual,
-    /// Callers may show a certificate.
+    /// TLS; clients may send a certificate.
     OptionalMutual,
 }
 
@@ -131,12 +131,12 @@ pub enum ServerTlsMode {
 pub enum TlsVersion {
     /// The default.
     TLS_AUTO,
-    /// 1.0
+    /// TLS 1.0.
     TLSV1_0,
-    /// 1.1
+    /// TLS 1.1.
     TLSV1_1,
-    /// 1.2
+    /// TLS 1.2.
     TLSV1_2,
-    /// 1.3
+    /// TLS 1.3.
     TLSV1_3,
 }

@@ -1,7 +1,7 @@
-//! Pure. The kinds there are: one table of those that are read, and one of those that are known and refused.
+//! Pure. The tables of kinds: the supported ones, and the known ones that are refused.
 //!
-//! A kind is its group and its name: Istio and the Gateway API both have a Gateway. Each kind has a file below this
-//! folder that describes it; here it gets a variant, a body and a row.
+//! A kind is identified by its group and name: Istio and the Gateway API both have a Gateway. Each kind has a file in this
+//! folder with its descriptor; this file has its variant, its body and its row.
 
 pub mod destination_rule;
 pub mod gateway;
@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
 
-/// A kind that is read.
+/// A supported kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
     /// `v1`
@@ -63,7 +63,7 @@ pub enum Kind {
     PeerAuthentication,
 }
 
-/// What an object says. Never printed whole: it may be a secret's.
+/// The content of an object. It is never printed, because it may be a secret.
 #[derive(Clone, PartialEq)]
 pub enum Body {
     /// A Namespace.
@@ -104,10 +104,10 @@ pub enum Body {
     PeerAuthentication(Box<peer_authentication::PeerAuthentication>),
 }
 
-/// A row of the table: a kind, its description, and how its objects are read.
+/// A row of the table: a kind, its descriptor, and the parser of its objects.
 type Row = (Kind, &'static Descriptor, fn(&Value) -> Result<Body, Vec<Fault>>);
 
-/// Every kind that is read, in the order of `Kind`.
+/// All supported kinds, in the order of `Kind`.
 const TABLE: &[Row] = &[
     (Kind::Namespace, &kubernetes::NAMESPACE, |v| strict::read(v).map(Body::Namespace)),
     (Kind::ServiceAccount, &kubernetes::SERVICE_ACCOUNT, |v| strict::read(v).map(Body::ServiceAccount)),
@@ -129,7 +129,7 @@ const TABLE: &[Row] = &[
     (Kind::PeerAuthentication, &peer_authentication::KIND, |v| spec(v).map(Body::PeerAuthentication)),
 ];
 
-/// A kind finds its row by its number.
+/// A kind's number is the index of its row.
 const _: () = {
     let mut at = 0;
     while at < TABLE.len() {
@@ -139,17 +139,17 @@ const _: () = {
 };
 
 impl Kind {
-    /// Every kind that is read.
+    /// All supported kinds.
     pub fn all() -> impl Iterator<Item = Self> {
         TABLE.iter().map(|(kind, ..)| *kind)
     }
 
-    /// How it is described.
+    /// The kind's descriptor.
     pub fn descriptor(self) -> &'static Descriptor {
         TABLE[self as usize].1
     }
 
-    /// Reads an object of it, or says of every field that is not taken why.
+    /// Parses an object of this kind. The error lists all refused fields with the reasons.
     pub fn read(self, value: &Value) -> Result<Body, Vec<Fault>> {
         TABLE[self as usize].2(value)
     }
@@ -164,17 +164,17 @@ impl Kind {
         self.descriptor().group
     }
 
-    /// The versions that are read, the preferred one first.
+    /// The supported versions, the preferred one first.
     pub fn versions(self) -> &'static [&'static str] {
         self.descriptor().versions
     }
 
-    /// Whether its objects live in a namespace.
+    /// Whether its objects are in a namespace.
     pub fn namespaced(self) -> bool {
         self.descriptor().namespaced
     }
 
-    /// Whether it is the mesh's, not Kubernetes' own.
+    /// Whether it is a kind of the mesh, not one of Kubernetes.
     pub fn is_mesh(self) -> bool {
         self.descriptor().is_mesh()
     }
@@ -186,25 +186,26 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Every kind that is known: those that are read, then those that are refused. Of kinds with one name the first is meant
-/// where no group is given.
+/// All known kinds: the supported ones, then the refused ones. Without a group, a name stands for the first kind with
+/// this name.
 pub fn descriptors() -> impl Iterator<Item = &'static Descriptor> {
     TABLE.iter().map(|(_, descriptor, _)| *descriptor).chain(REFUSED.iter().map(|kind| &kind.descriptor))
 }
 
-/// The kind of an object by the group of its `apiVersion` and its `kind`.
+/// Finds the kind of an object by the group of its `apiVersion` and its `kind`.
 pub fn of(group: &str, kind: &str) -> Option<&'static Descriptor> {
     descriptors().find(|known| known.group == group && known.kind == kind)
 }
 
-/// A kind as messages name it: by its name, and with its group where another kind has that name first.
+/// A kind's name in messages, with its group if the name alone stands for another kind.
 pub fn shown(kind: &Descriptor) -> String {
     let first = descriptors().find(|other| other.kind == kind.kind);
     let is_first = first.is_none_or(|first| first.group == kind.group);
     if is_first { kind.kind.to_owned() } else { format!("{}.{}", kind.kind, kind.group) }
 }
 
-/// The kind that a user's word means: see `Descriptor::is_named`. A whole group goes before the beginning of one.
+/// Finds a kind by a name on the command line; see `Descriptor::is_named`. A complete group takes precedence over a
+/// prefix of one.
 pub fn named(word: &str) -> Option<&'static Descriptor> {
     let whole = |kind: &&Descriptor| {
         word.split_once('.').is_none_or(|(_, group)| group.eq_ignore_ascii_case(kind.group))
@@ -213,27 +214,27 @@ pub fn named(word: &str) -> Option<&'static Descriptor> {
     all().find(whole).or_else(|| all().next())
 }
 
-/// The kinds of a category, such as `all` or `istio-io`; none where it is no category.
+/// The kinds of a category, such as `all` or `istio-io`; empty if there is no such category.
 pub fn in_category(word: &str) -> impl Iterator<Item = &'static Descriptor> {
     descriptors().filter(move |kind| kind.categories.contains(&word))
 }
 
-/// What an `apiVersion` and a `kind` stand for.
+/// The result of looking up an `apiVersion` and a `kind`.
 #[derive(Debug, Clone, Copy)]
 pub enum KindLookup {
-    /// A kind that is read.
+    /// A supported kind.
     Served(Kind),
-    /// A kind that is read, in a version that does not exist.
+    /// A supported kind in an unknown version.
     WrongVersion(Kind),
-    /// The name of a served kind under another group.
+    /// The name of a supported kind in a wrong group.
     WrongGroup(Kind),
-    /// A kind that exists elsewhere and that this version does not serve.
+    /// A known kind that this version does not support.
     Unserved(&'static Refused),
-    /// Nothing that we know.
+    /// An unknown kind.
     Unknown,
 }
 
-/// Looks a kind up.
+/// Looks up a kind.
 pub fn known(api_version: &str, kind: &str) -> KindLookup {
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
     if let Some(served) = Kind::all().find(|k| k.name() == kind && k.group() == group) {
@@ -247,7 +248,7 @@ pub fn known(api_version: &str, kind: &str) -> KindLookup {
     Kind::all().find(|k| k.name() == kind).map_or(KindLookup::Unknown, KindLookup::WrongGroup)
 }
 
-/// A parser's message may quote the value, and a secret's must not reach a log.
+/// Removes the parser's message, which may quote the value: a secret's value must not reach a log.
 fn without_values(faults: Vec<Fault>) -> Vec<Fault> {
     let quiet = |fault: Fault| {
         let unknown = fault.reason.starts_with("unknown field");

@@ -1,4 +1,4 @@
-//! Pure. `PeerAuthentication`: which callers a workload takes.
+//! Pure. `PeerAuthentication`: whether a workload accepts plaintext, mutual TLS or both.
 
 use crate::resource::column::{AGE, Column};
 use crate::resource::descriptor::{Descriptor, SECURITY, SECURITY_CATEGORIES, SECURITY_VERSIONS};
@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// The kind.
+/// The kind's descriptor.
 pub const KIND: Descriptor = Descriptor {
     group: SECURITY,
     kind: "PeerAuthentication",
@@ -17,7 +17,7 @@ pub const KIND: Descriptor = Descriptor {
     categories: SECURITY_CATEGORIES,
     namespaced: true,
     versions: SECURITY_VERSIONS,
-    columns: &[Column::path("MODE", ".spec.mtls.mode", "Which callers are taken."), AGE],
+    columns: &[Column::path("MODE", ".spec.mtls.mode", "Mutual TLS mode."), AGE],
     schema: Some(schema::of::<PeerAuthentication>),
 };
 
@@ -25,32 +25,32 @@ pub const KIND: Descriptor = Descriptor {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PeerAuthentication {
-    /// Whose; the whole namespace when absent, the whole mesh in the root namespace.
+    /// Workloads to which the policy applies; if absent: the namespace, or the whole mesh in the root namespace.
     pub selector: Option<LabelSelector>,
-    /// For all ports.
+    /// Mutual TLS settings for all ports.
     pub mtls: Option<MutualTls>,
-    /// For single ports of the workload; absent is not the same as empty.
+    /// Mutual TLS settings for individual ports of the workload. An empty map differs from an absent one.
     pub port_level_mtls: Option<BTreeMap<String, MutualTls>>,
 }
 
-/// Which callers are taken.
+/// Mutual TLS settings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MutualTls {
-    /// The mode; inherited when absent.
+    /// Mode; inherited if absent.
     pub mode: Option<MutualTlsMode>,
 }
 
-/// The modes.
+/// Mutual TLS modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum MutualTlsMode {
-    /// As the next wider scope says.
+    /// Inherited from the next wider scope.
     Unset,
-    /// Plaintext only.
+    /// Only plaintext is accepted.
     Disable,
-    /// Both.
+    /// Plaintext and mutual TLS are accepted.
     Permissive,
-    /// mTLS only.
+    /// Only mutual TLS is accepted.
     Strict,
 }

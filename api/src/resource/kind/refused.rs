@@ -5,16 +5,16 @@
 use crate::resource::column::{AGE, Column};
 use crate::resource::descriptor::{Descriptor, GATEWAY, NETWORKING, SECURITY};
 
-/// A kind that is refused.
+/// A refused kind.
 #[derive(Debug)]
 pub struct Refused {
-    /// Its names.
+    /// The kind's names.
     pub descriptor: Descriptor,
     /// The advice to the user.
     pub instead: &'static str,
 }
 
-/// Every kind that is known and refused.
+/// All known kinds that are refused.
 pub const REFUSED: &[Refused] = &[
     known(NETWORKING, "WorkloadEntry", "workloadentries", &["we"], ENDPOINTS),
     known(NETWORKING, "WorkloadGroup", "workloadgroups", &["wg"], ENDPOINTS),
@@ -28,7 +28,7 @@ pub const REFUSED: &[Refused] = &[
     known(NETWORKING, "ProxyConfig", "proxyconfigs", &[], "annotate the pods with `proxy.istio.io/config`"),
     Refused {
         descriptor: Descriptor {
-            columns: &[Column::path("ACTION", ".spec.action", "What happens to requests that match."), AGE],
+            columns: &[Column::path("ACTION", ".spec.action", "Action for matching requests."), AGE],
             ..known(SECURITY, "AuthorizationPolicy", "authorizationpolicies", &["ap"], DENIES).descriptor
         },
         instead: DENIES,
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_denies_is_not_called_superfluous() {
+    fn advice_never_suggests_removing_a_policy_that_denies() {
         for name in ["AuthorizationPolicy", "RequestAuthentication", "NetworkPolicy", "ServiceRole", "rule"] {
             let kind = REFUSED.iter().find(|kind| kind.descriptor.kind == name).unwrap();
             assert!(kind.instead.starts_with("do not rely on it"), "{name}: {}", kind.instead);

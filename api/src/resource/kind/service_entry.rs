@@ -1,4 +1,4 @@
-//! Pure. `ServiceEntry`: services that Kubernetes does not know.
+//! Pure. `ServiceEntry`: services that are not Kubernetes Services.
 
 use crate::resource::column::{AGE, Column};
 use crate::resource::descriptor::{Descriptor, NETWORKING, NETWORKING_CATEGORIES, NETWORKING_VERSIONS};
@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// The kind.
+/// The kind's descriptor.
 pub const KIND: Descriptor = Descriptor {
     group: NETWORKING,
     kind: "ServiceEntry",
@@ -19,9 +19,9 @@ pub const KIND: Descriptor = Descriptor {
     namespaced: true,
     versions: NETWORKING_VERSIONS,
     columns: &[
-        Column::path("HOSTS", ".spec.hosts", "The names of the service."),
-        Column::path("LOCATION", ".spec.location", "Inside or outside the mesh."),
-        Column::path("RESOLUTION", ".spec.resolution", "How its endpoints are found."),
+        Column::path("HOSTS", ".spec.hosts", "Hosts of the service."),
+        Column::path("LOCATION", ".spec.location", "Whether the service is inside or outside the mesh."),
+        Column::path("RESOLUTION", ".spec.resolution", "How the endpoints are resolved."),
         AGE,
     ],
     schema: Some(schema::of::<ServiceEntry>),
@@ -31,69 +31,69 @@ pub const KIND: Descriptor = Descriptor {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceEntry {
-    /// Its names.
+    /// Hosts of the service.
     pub hosts: Vec<String>,
-    /// Its virtual addresses.
+    /// Virtual IP addresses of the service.
     pub addresses: Vec<String>,
-    /// Its ports.
+    /// Ports of the service.
     pub ports: Vec<Port>,
-    /// Inside or outside the mesh.
+    /// Whether the service is inside or outside the mesh.
     pub location: Option<Location>,
-    /// How its endpoints are found.
+    /// How the endpoints are resolved.
     pub resolution: Option<Resolution>,
-    /// Its endpoints; an empty list is not the same as none.
+    /// Endpoints of the service. An empty list differs from an absent one.
     pub endpoints: Option<Vec<WorkloadEntry>>,
-    /// Its endpoints by label.
+    /// Selects the endpoints by labels.
     pub workload_selector: Option<WorkloadSelector>,
-    /// Namespaces that see it.
+    /// Namespaces to which the service is exported.
     pub export_to: Vec<String>,
-    /// Names its endpoints' certificates must have.
+    /// Accepted subject alternative names of the endpoints' certificates.
     pub subject_alt_names: Vec<String>,
 }
 
-/// Inside or outside the mesh.
+/// Whether the service is inside or outside the mesh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Location {
-    /// Outside: no mTLS.
+    /// Outside the mesh; no mutual TLS.
     MeshExternal,
-    /// Inside.
+    /// Inside the mesh.
     MeshInternal,
 }
 
-/// How endpoints are found.
+/// How endpoints are resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[schemars(extend("x-refused-values" = ["DYNAMIC_DNS"]))]
 pub enum Resolution {
-    /// The address the client wanted.
+    /// The original destination address.
     None,
-    /// Those given.
+    /// The listed endpoints.
     Static,
-    /// All addresses of the name.
+    /// All addresses to which the DNS name resolves.
     Dns,
-    /// One address of the name.
+    /// One of the addresses to which the DNS name resolves.
     DnsRoundRobin,
-    /// Looked up per request.
+    /// The DNS name is resolved for each request.
     DynamicDns,
 }
 
-/// One endpoint.
+/// An endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadEntry {
-    /// IP address, name, or `unix://` path.
+    /// IP address, DNS name, or `unix://` path.
     pub address: String,
-    /// Its ports by the names of the service's.
+    /// Ports of the endpoint, by the name of the service's port.
     pub ports: BTreeMap<String, u32>,
-    /// Its labels.
+    /// Labels of the endpoint.
     pub labels: BTreeMap<String, String>,
-    /// Its network.
+    /// Network of the endpoint.
     pub network: Unserved,
-    /// Its place.
+    /// Locality of the endpoint.
     pub locality: Unserved,
-    /// Its share of the load.
+    /// Load balancing weight of the endpoint.
     pub weight: Option<u32>,
-    /// Its service account.
+    /// Service account of the endpoint.
     pub service_account: String,
 }

@@ -1,4 +1,4 @@
-//! Pure. `Sidecar`: what the proxies of a namespace or workload see of the mesh.
+//! Pure. `Sidecar`: limits the configuration of a namespace's or workload's proxies to a part of the mesh.
 
 use crate::resource::column::AGE;
 use crate::resource::descriptor::{Descriptor, NETWORKING, NETWORKING_CATEGORIES, NETWORKING_VERSIONS};
@@ -8,7 +8,7 @@ use crate::resource::unserved::Unserved;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The kind.
+/// The kind's descriptor.
 pub const KIND: Descriptor = Descriptor {
     group: NETWORKING,
     kind: "Sidecar",
@@ -25,51 +25,51 @@ pub const KIND: Descriptor = Descriptor {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Sidecar {
-    /// Whose; all of the namespace when absent.
+    /// Workloads to which it applies; if absent: the whole namespace.
     pub workload_selector: Option<WorkloadSelector>,
-    /// Own inbound listeners.
+    /// Custom inbound listeners.
     pub ingress: Unserved,
-    /// What is seen; everything when empty.
+    /// Visible services; all if empty.
     pub egress: Vec<EgressListener>,
-    /// Limits of inbound connections.
+    /// Limits on inbound connections.
     pub inbound_connection_pool: Unserved,
-    /// What happens to unknown destinations.
+    /// Policy for unknown destinations.
     pub outbound_traffic_policy: Option<OutboundTrafficPolicy>,
 }
 
-/// Hosts that are seen.
+/// Visible hosts.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EgressListener {
-    /// Only on this port.
+    /// Port of the listener.
     pub port: Unserved,
-    /// On this address.
+    /// Address to bind.
     pub bind: Unserved,
-    /// How it is captured.
+    /// How traffic is captured.
     pub capture_mode: Unserved,
-    /// `namespace/host` with `*`, `.` and `~` as namespaces.
+    /// Visible hosts as `namespace/host`; the namespace may be `*`, `.` or `~`.
     pub hosts: Vec<String>,
 }
 
-/// What happens to unknown destinations.
+/// Policy for unknown destinations.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OutboundTrafficPolicy {
-    /// Reached or not.
+    /// Whether unknown destinations are allowed.
     pub mode: Option<OutboundMode>,
-    /// Through this proxy.
+    /// Proxy to which unknown traffic is forwarded.
     pub egress_proxy: Unserved,
 }
 
-/// Whether unknown destinations are reached.
+/// Whether unknown destinations are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[schemars(extend("x-refused-values" = ["ALLOW_ANY_DYNAMIC_DNS"]))]
 pub enum OutboundMode {
-    /// No.
+    /// Unknown destinations are blocked.
     RegistryOnly,
-    /// Yes.
+    /// Unknown destinations are allowed.
     AllowAny,
-    /// Yes, with the names resolved by the proxy.
+    /// Unknown destinations are allowed; the proxy resolves their names.
     AllowAnyDynamicDns,
 }

@@ -1,4 +1,4 @@
-//! How users' words and objects' heads select kinds.
+//! Lookup of kinds by names on the command line and by the heads of objects.
 
 use super::*;
 use crate::resource::descriptor::{GATEWAY, NETWORKING};
@@ -30,7 +30,7 @@ fn kinds_are_known_by_group_version_and_name() {
 }
 
 #[test]
-fn words_of_users_mean_what_they_mean_to_kubectl() {
+fn names_select_the_same_kinds_as_in_kubectl() {
     let table = [
         ("pods", "Pod."),
         ("po", "Pod."),
@@ -44,7 +44,7 @@ fn words_of_users_mean_what_they_mean_to_kubectl() {
         ("virtualservices.networking.istio.io", "VirtualService.networking.istio.io"),
         ("virtualservices.v1beta1.networking.istio.io", "VirtualService.networking.istio.io"),
         ("virtualservices.networking", "VirtualService.networking.istio.io"),
-        // The Gateway API's kind has the same name: its group tells the two apart.
+        // The Gateway API's kind has the same name; the group distinguishes them.
         ("gateways", "Gateway.networking.istio.io"),
         ("gateway", "Gateway.networking.istio.io"),
         ("gw", "Gateway.networking.istio.io"),
@@ -65,7 +65,7 @@ fn words_of_users_mean_what_they_mean_to_kubectl() {
 }
 
 #[test]
-fn categories_stand_for_their_kinds() {
+fn categories_select_their_kinds() {
     let all: Vec<&str> = in_category("all").map(|kind| kind.plural).collect();
     assert_eq!(all, ["services", "pods", "deployments", "statefulsets", "replicasets", "jobs"]);
     let istio: BTreeSet<&str> = in_category("istio-io").map(|kind| kind.kind).collect();
@@ -74,7 +74,7 @@ fn categories_stand_for_their_kinds() {
 }
 
 #[test]
-fn no_two_kinds_have_one_name_in_one_group_and_both_gateways_are_there() {
+fn kinds_are_unique_within_a_group_and_both_gateways_exist() {
     let mut names = BTreeSet::new();
     for kind in descriptors() {
         for name in [kind.plural.to_owned(), kind.singular()]
@@ -92,7 +92,7 @@ fn no_two_kinds_have_one_name_in_one_group_and_both_gateways_are_there() {
 }
 
 #[test]
-fn every_row_reads_its_own_kind() {
+fn every_row_parses_its_own_kind() {
     for kind in Kind::all() {
         let api_version = kind.descriptor().api_version(kind.descriptor().storage());
         assert!(

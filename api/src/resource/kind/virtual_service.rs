@@ -1,4 +1,4 @@
-//! Pure. `VirtualService`: how requests to hosts are routed.
+//! Pure. `VirtualService`: routes for the requests to hosts.
 
 use crate::resource::column::{AGE, Column};
 use crate::resource::descriptor::{Descriptor, NETWORKING, NETWORKING_CATEGORIES, NETWORKING_VERSIONS};
@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// The kind.
+/// The kind's descriptor.
 pub const KIND: Descriptor = Descriptor {
     group: NETWORKING,
     kind: "VirtualService",
@@ -19,8 +19,8 @@ pub const KIND: Descriptor = Descriptor {
     namespaced: true,
     versions: NETWORKING_VERSIONS,
     columns: &[
-        Column::path("GATEWAYS", ".spec.gateways", "Where the routes apply; sidecars when empty."),
-        Column::path("HOSTS", ".spec.hosts", "Whose requests are routed."),
+        Column::path("GATEWAYS", ".spec.gateways", "Gateways to which the routes apply; sidecars if empty."),
+        Column::path("HOSTS", ".spec.hosts", "Hosts whose requests are routed."),
         AGE,
     ],
     schema: Some(schema::of::<VirtualService>),
@@ -30,150 +30,150 @@ pub const KIND: Descriptor = Descriptor {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct VirtualService {
-    /// Whose requests it routes.
+    /// Hosts whose requests are routed.
     pub hosts: Vec<String>,
-    /// Where it applies; `[mesh]` when empty.
+    /// Gateways and sidecars (`mesh`) to which the routes apply; `[mesh]` if empty.
     pub gateways: Vec<String>,
-    /// Routes of HTTP requests, first match wins.
+    /// Routes for HTTP requests; the first match is used.
     pub http: Vec<HttpRoute>,
-    /// Routes of TLS connections by SNI.
+    /// Routes for TLS connections, by SNI.
     pub tls: Vec<TlsRoute>,
-    /// Routes of TCP connections.
+    /// Routes for TCP connections.
     pub tcp: Vec<TcpRoute>,
-    /// Namespaces that see it.
+    /// Namespaces to which the VirtualService is exported.
     pub export_to: Vec<String>,
 }
 
-/// One HTTP route.
+/// An HTTP route.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRoute {
     /// Name for logs.
     pub name: String,
-    /// Any must match; empty: every request.
+    /// Conditions, of which at least one must match; empty: all requests match.
     #[serde(rename = "match")]
     pub matches: Vec<HttpMatch>,
-    /// Where requests go, by weight.
+    /// Destinations with weights.
     pub route: Vec<HttpDestination>,
-    /// Answer with a redirect.
+    /// Respond with a redirect.
     pub redirect: Option<HttpRedirect>,
-    /// Answer from the configuration.
+    /// Respond with a fixed response.
     pub direct_response: Option<DirectResponse>,
-    /// Go on in another VirtualService.
+    /// Delegate to another VirtualService.
     pub delegate: Option<Delegate>,
-    /// Change path or authority.
+    /// Rewrite the path or authority.
     pub rewrite: Option<Rewrite>,
-    /// Limit for the response.
+    /// Timeout of a request, including retries.
     pub timeout: Option<String>,
-    /// When to try again.
+    /// Retry policy.
     pub retries: Option<Retries>,
-    /// Injected faults.
+    /// Fault injection.
     pub fault: Option<Fault>,
-    /// Copies go here.
+    /// Destination of mirrored requests.
     pub mirror: Option<Destination>,
-    /// Copies go to each of these.
+    /// Several destinations of mirrored requests.
     pub mirrors: Vec<MirrorPolicy>,
-    /// Share of requests to copy, an old spelling.
+    /// Percentage of mirrored requests (deprecated; use `mirrorPercentage`).
     #[serde(alias = "mirror_percent")]
     #[schemars(extend("x-aliases" = ["mirror_percent"]))]
     pub mirror_percent: Option<u32>,
-    /// Share of requests to copy.
+    /// Percentage of mirrored requests.
     pub mirror_percentage: Option<Percent>,
-    /// Cross-origin rules.
+    /// CORS policy.
     pub cors_policy: Option<CorsPolicy>,
-    /// Changes to headers.
+    /// Header manipulation.
     pub headers: Option<Headers>,
 }
 
-/// Which pages of other origins may read answers.
+/// CORS policy: which pages of other origins may send requests and read responses.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CorsPolicy {
-    /// Origins, an old spelling.
+    /// Allowed origins (deprecated; use `allowOrigins`).
     pub allow_origin: Vec<String>,
-    /// Origins.
+    /// Allowed origins.
     pub allow_origins: Vec<StringMatch>,
-    /// Methods, or `*`.
+    /// Allowed methods, or `*`.
     pub allow_methods: Vec<String>,
-    /// Request headers, or `*`.
+    /// Allowed request headers, or `*`.
     pub allow_headers: Vec<String>,
     /// Response headers that pages may read.
     pub expose_headers: Vec<String>,
-    /// How long an answer to a preflight holds.
+    /// How long browsers may cache the response to a preflight request.
     pub max_age: Option<String>,
-    /// Answers to requests with cookies may be read.
+    /// Whether requests with credentials such as cookies are allowed.
     pub allow_credentials: Option<bool>,
-    /// Where preflights from other origins go: `FORWARD` or `IGNORE`.
+    /// Whether preflight requests from other origins are forwarded: `FORWARD` or `IGNORE`.
     pub unmatched_preflights: String,
 }
 
-/// All conditions must hold.
+/// Match conditions, which must all hold.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpMatch {
     /// Name for logs.
     pub name: String,
-    /// Path.
+    /// Path of the request.
     pub uri: Option<StringMatch>,
-    /// Scheme.
+    /// Scheme of the request.
     pub scheme: Option<StringMatch>,
-    /// Method.
+    /// Method of the request.
     pub method: Option<StringMatch>,
-    /// Authority.
+    /// Authority of the request.
     pub authority: Option<StringMatch>,
-    /// Headers; an empty condition means present.
+    /// Headers; an empty condition matches if the header is present.
     pub headers: BTreeMap<String, StringMatch>,
     /// Port of the service or gateway.
     pub port: Option<u32>,
-    /// Labels of the caller's workload.
+    /// Labels of the client's workload.
     pub source_labels: BTreeMap<String, String>,
-    /// Only on these gateways.
+    /// Gateways and sidecars (`mesh`) to which the condition is limited.
     pub gateways: Vec<String>,
     /// Query parameters.
     pub query_params: BTreeMap<String, StringMatch>,
-    /// Compare the path without regard to case.
+    /// Ignore the case of the path.
     pub ignore_uri_case: bool,
     /// Headers that must not match.
     pub without_headers: BTreeMap<String, StringMatch>,
-    /// Namespace of the caller's workload.
+    /// Namespace of the client's workload.
     pub source_namespace: String,
-    /// Name of the route's statistics.
+    /// Prefix of the route's statistics.
     pub stat_prefix: Unserved,
 }
 
-/// How a string is compared; at most one is set.
+/// String match; at most one field is set.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct StringMatch {
-    /// The whole text.
+    /// Exact match.
     pub exact: Option<String>,
-    /// Its start.
+    /// Prefix match.
     pub prefix: Option<String>,
-    /// RE2 over the whole text.
+    /// RE2 regular expression that must match the whole text.
     pub regex: Option<String>,
 }
 
-/// A service, or a part of it.
+/// A service, or a subset of it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Destination {
-    /// Host.
+    /// Host of the service.
     pub host: String,
-    /// Subset of its DestinationRule.
+    /// Name of a subset in the DestinationRule.
     pub subset: String,
     /// Port of the service.
     pub port: Option<PortSelector>,
 }
 
-/// A destination with its share.
+/// A destination with its weight.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpDestination {
-    /// Where to.
+    /// The destination.
     pub destination: Option<Destination>,
-    /// Share of the sum of weights.
+    /// Weight, relative to the sum of all weights.
     pub weight: i64,
-    /// Changes to headers.
+    /// Header manipulation.
     pub headers: Option<Headers>,
 }
 
@@ -181,63 +181,63 @@ pub struct HttpDestination {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRedirect {
-    /// The whole path.
+    /// New path.
     pub uri: Option<String>,
-    /// The authority.
+    /// New authority.
     pub authority: Option<String>,
-    /// The port.
+    /// New port.
     pub port: Option<u32>,
-    /// The port by rule.
+    /// How the port is derived.
     pub derive_port: Option<DerivePort>,
-    /// The scheme.
+    /// New scheme.
     pub scheme: Option<String>,
-    /// The status, 301 when absent.
+    /// Status code; 301 if absent.
     pub redirect_code: Option<u32>,
     /// Replaces the matched prefix.
     pub prefix_rewrite: Option<String>,
 }
 
-/// How a redirect's port is found.
+/// How a redirect's port is derived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum DerivePort {
-    /// The scheme's own.
+    /// The default port of the scheme.
     FromProtocolDefault,
-    /// The request's.
+    /// The port of the request.
     FromRequestPort,
 }
 
-/// An answer from the configuration.
+/// A fixed response.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DirectResponse {
-    /// Status.
+    /// Status code.
     pub status: u32,
-    /// Body.
+    /// Body of the response.
     pub body: Option<Body>,
 }
 
-/// A body.
+/// The body of a fixed response.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Body {
-    /// As text.
+    /// Text.
     pub string: Option<String>,
-    /// In base64.
+    /// Bytes, in base64.
     pub bytes: Option<String>,
 }
 
-/// Another VirtualService.
+/// The VirtualService to delegate to.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Delegate {
-    /// Its name.
+    /// Name of the VirtualService.
     pub name: String,
-    /// Its namespace.
+    /// Namespace of the VirtualService.
     pub namespace: String,
 }
 
-/// Changes to path and authority.
+/// Rewrite of path and authority.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Rewrite {
@@ -245,104 +245,104 @@ pub struct Rewrite {
     pub uri: Option<String>,
     /// Replaces the authority.
     pub authority: Option<String>,
-    /// Replaces parts of the path.
+    /// Rewrites the path with a regular expression.
     pub uri_regex_rewrite: Option<RegexRewrite>,
 }
 
-/// A replacement by regular expression.
+/// A rewrite with a regular expression.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RegexRewrite {
-    /// RE2.
+    /// RE2 regular expression.
     #[serde(rename = "match")]
     pub pattern: String,
-    /// The substitution, with `\1`.
+    /// Substitution, with references such as `\1`.
     pub rewrite: String,
 }
 
-/// When to try again.
+/// Retry policy.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Retries {
-    /// Repetitions; 0 or less: none.
+    /// Maximum number of retries; 0 or less: no retries.
     pub attempts: i64,
-    /// Limit for each attempt.
+    /// Timeout of each attempt.
     pub per_try_timeout: Option<String>,
-    /// Conditions, separated by commas.
+    /// Conditions for a retry, separated by commas.
     pub retry_on: Option<String>,
-    /// Also other localities.
+    /// Whether retries may use other localities.
     pub retry_remote_localities: Unserved,
-    /// Avoid hosts that were tried.
+    /// Whether retries avoid endpoints that were tried.
     pub retry_ignore_previous_hosts: Option<bool>,
-    /// Wait before the first repetition.
+    /// Base interval of the back-off.
     pub backoff: Option<String>,
 }
 
-/// Injected faults.
+/// Fault injection.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Fault {
-    /// Wait before the request goes on.
+    /// Delay requests.
     pub delay: Option<Delay>,
-    /// Answer instead of the service.
+    /// Abort requests.
     pub abort: Option<Abort>,
 }
 
-/// A wait.
+/// A delay.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Delay {
-    /// How long.
+    /// Duration of the delay.
     pub fixed_delay: Option<String>,
-    /// Which share.
+    /// Percentage of affected requests.
     pub percentage: Option<Percent>,
-    /// Which share, an old spelling.
+    /// Percentage of affected requests (deprecated; use `percentage`).
     pub percent: Option<i64>,
-    /// Never implemented by anyone.
+    /// Exponential delay; not implemented in Istio either.
     pub exponential_delay: Unserved,
 }
 
-/// An answer.
+/// An abort.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Abort {
-    /// HTTP status.
+    /// HTTP status code.
     pub http_status: Option<i64>,
-    /// gRPC status by name or number.
+    /// gRPC status, by name or number.
     pub grpc_status: Option<String>,
     /// HTTP/2 error code.
     pub http2_error: Unserved,
-    /// Which share.
+    /// Percentage of affected requests.
     pub percentage: Option<Percent>,
-    /// Which share, an old spelling.
+    /// Percentage of affected requests (deprecated; use `percentage`).
     pub percent: Option<i64>,
 }
 
-/// A share, 0 to 100.
+/// A percentage, 0 to 100.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Percent {
-    /// The share.
+    /// The percentage.
     pub value: f64,
 }
 
-/// A place for copies.
+/// A destination of mirrored requests.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MirrorPolicy {
-    /// Where to.
+    /// The destination.
     pub destination: Option<Destination>,
-    /// Share of requests.
+    /// Percentage of requests.
     pub percentage: Option<Percent>,
 }
 
-/// Changes to headers.
+/// Header manipulation.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Headers {
-    /// Of requests.
+    /// Changes to request headers.
     pub request: Option<HeaderOperations>,
-    /// Of responses.
+    /// Changes to response headers.
     pub response: Option<HeaderOperations>,
 }
 
@@ -350,78 +350,78 @@ pub struct Headers {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HeaderOperations {
-    /// Replace or add.
+    /// Headers to set.
     pub set: BTreeMap<String, String>,
-    /// Add another value.
+    /// Headers to add.
     pub add: BTreeMap<String, String>,
-    /// Remove.
+    /// Headers to remove.
     pub remove: Vec<String>,
 }
 
-/// A route of TLS connections.
+/// A route for TLS connections.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TlsRoute {
-    /// Any must match.
+    /// Conditions, of which at least one must match.
     #[serde(rename = "match")]
     pub matches: Vec<TlsMatch>,
-    /// Where connections go, by weight.
+    /// Destinations with weights.
     pub route: Vec<RouteDestination>,
 }
 
-/// All conditions must hold.
+/// Match conditions, which must all hold.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TlsMatch {
-    /// Any must match the SNI.
+    /// Hosts, of which one must match the SNI.
     pub sni_hosts: Vec<String>,
-    /// Addresses the connection was made to.
+    /// Destination addresses of the connection.
     pub destination_subnets: Vec<String>,
     /// Port of the service or gateway.
     pub port: Option<u32>,
-    /// Labels of the caller's workload.
+    /// Labels of the client's workload.
     pub source_labels: BTreeMap<String, String>,
-    /// Only on these gateways.
+    /// Gateways and sidecars (`mesh`) to which the condition is limited.
     pub gateways: Vec<String>,
-    /// Namespace of the caller's workload.
+    /// Namespace of the client's workload.
     pub source_namespace: String,
 }
 
-/// A route of TCP connections.
+/// A route for TCP connections.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TcpRoute {
-    /// Any must match; empty: every connection.
+    /// Conditions, of which at least one must match; empty: all connections match.
     #[serde(rename = "match")]
     pub matches: Vec<L4Match>,
-    /// Where connections go, by weight.
+    /// Destinations with weights.
     pub route: Vec<RouteDestination>,
 }
 
-/// All conditions must hold.
+/// Match conditions, which must all hold.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct L4Match {
-    /// Addresses the connection was made to.
+    /// Destination addresses of the connection.
     pub destination_subnets: Vec<String>,
     /// Port of the service or gateway.
     pub port: Option<u32>,
-    /// Address of the caller, never documented.
+    /// Address of the client; undocumented in Istio.
     pub source_subnet: Unserved,
-    /// Labels of the caller's workload.
+    /// Labels of the client's workload.
     pub source_labels: BTreeMap<String, String>,
-    /// Only on these gateways.
+    /// Gateways and sidecars (`mesh`) to which the condition is limited.
     pub gateways: Vec<String>,
-    /// Namespace of the caller's workload.
+    /// Namespace of the client's workload.
     pub source_namespace: String,
 }
 
-/// A destination with its share.
+/// A destination with its weight.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RouteDestination {
-    /// Where to.
+    /// The destination.
     pub destination: Option<Destination>,
-    /// Share of the sum of weights.
+    /// Weight, relative to the sum of all weights.
     pub weight: i64,
 }

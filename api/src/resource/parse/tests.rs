@@ -36,7 +36,7 @@ fn lists_are_expanded_and_namespaces_default() {
 }
 
 #[test]
-fn a_list_without_items_is_an_object_that_is_refused() {
+fn a_list_without_items_is_refused() {
     for text in ["kind: List", "apiVersion: v1\nkind: List\nitems: none", "{kind: PodList, items: null}"] {
         assert_eq!(refusals(text).len(), 1, "{text}");
     }
@@ -61,7 +61,7 @@ fn every_version_of_a_mesh_kind_is_read() {
 }
 
 #[test]
-fn a_refusal_names_file_line_object_field_reason_and_next_step() {
+fn a_refusal_names_file_line_object_field_reason_and_advice() {
     let table = [
         ("kind: [", "a.yaml:1: malformed YAML: "),
         ("just text", "a.yaml:1: the document is no object; begin it with apiVersion and kind"),
@@ -143,7 +143,7 @@ fn a_refusal_names_file_line_object_field_reason_and_next_step() {
 }
 
 #[test]
-fn malformed_yaml_is_told_in_words_of_its_writer() {
+fn errors_of_malformed_yaml_do_not_mention_the_parser() {
     let object = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n";
     let table = [
         (
@@ -178,7 +178,7 @@ fn malformed_yaml_is_told_in_words_of_its_writer() {
 }
 
 #[test]
-fn templates_that_are_data_are_no_templates_of_charts() {
+fn templates_in_config_maps_are_not_taken_for_helm_templates() {
     let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  rules: 'the load is {{ $value }} of {{ .Labels.x }}'\n";
     assert_eq!(names(text), ["a.yaml:1 ConfigMap default/a"]);
     let odd = format!("{text}  rules: again\n");
@@ -203,7 +203,7 @@ fn a_refused_field_has_its_own_line() {
 }
 
 #[test]
-fn many_faults_of_a_large_object_are_told_in_time() {
+fn many_errors_of_a_large_object_are_reported_in_time() {
     let mut text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n".to_owned();
     (0..10_000).for_each(|i| writeln!(text, "f{i}: 1").unwrap());
     // Searching the text for each of them would take minutes.
@@ -211,7 +211,7 @@ fn many_faults_of_a_large_object_are_told_in_time() {
 }
 
 #[test]
-fn a_misspelled_field_is_told_the_name_that_was_meant() {
+fn the_error_for_a_misspelled_field_suggests_the_correct_name() {
     let route = |fields: &str| {
         format!(
             "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: a}}\nspec:\n  hosts: [a]\n  http:\n  - {fields}\n    route: [{{destination: {{host: a}}}}]\n"
@@ -240,7 +240,7 @@ fn a_refused_document_hides_no_other() {
 }
 
 #[test]
-fn all_unknown_fields_are_told_at_once() {
+fn all_unknown_fields_are_reported_together() {
     let text =
         "apiVersion: v1\nkind: Pod\nmetadata: {name: a, lables: {}}\nspec: {containers: [{nme: x}], x: 1}";
     let paths: Vec<String> = parse("a", text).refusals.into_iter().map(|r| r.path).collect();
@@ -248,7 +248,7 @@ fn all_unknown_fields_are_told_at_once() {
 }
 
 #[test]
-fn what_kubectl_and_the_injector_write_is_read() {
+fn objects_written_by_kubectl_and_the_injector_are_accepted() {
     let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, creationTimestamp: null, uid: u, ownerReferences: \
                 [{apiVersion: apps/v1, kind: ReplicaSet, name: a-1, uid: v, controller: true}]}\nspec:\n  \
                 containers:\n  - {name: c, image: i, resources: {limits: {cpu: 1}}, volumeMounts: []}\n  volumes:\n  \
@@ -261,7 +261,7 @@ fn what_kubectl_and_the_injector_write_is_read() {
 }
 
 #[test]
-fn a_list_is_no_object() {
+fn a_list_is_not_accepted_as_an_object() {
     for (spec, path) in [
         ("[]", "spec"),
         ("{mtls: []}", "spec.mtls"),
@@ -291,7 +291,7 @@ fn an_object_in_two_places_is_refused_with_both() {
 }
 
 #[test]
-fn a_secrets_value_is_in_no_message() {
+fn messages_never_contain_a_secrets_value() {
     let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {key: hunter2!, other: [hunter2]}";
     for refusal in parse("a.yaml", text).refusals {
         assert!(!refusal.to_string().contains("hunter2"), "{refusal}");
@@ -303,7 +303,7 @@ fn a_secrets_value_is_in_no_message() {
 }
 
 #[test]
-fn hostile_yaml_is_refused_within_bounds() {
+fn hostile_yaml_is_refused_with_bounded_resources() {
     let mut laughs = String::from("a: &a [x, x, x, x, x, x, x, x, x]\n");
     for (one, other) in ["ba", "cb", "dc", "ed", "fe", "gf", "hg", "ih", "ji"].iter().map(|p| p.split_at(1)) {
         let items = vec![format!("*{other}"); 9].join(", ");
@@ -321,7 +321,7 @@ fn hostile_yaml_is_refused_within_bounds() {
 }
 
 #[test]
-fn a_mesh_configuration_takes_only_what_is_acted_on() {
+fn a_mesh_configuration_accepts_only_supported_fields() {
     let config = mesh_config(&Place::default(), "trustDomain: td\naccessLogFile: /dev/stdout\n").unwrap();
     assert_eq!(config.trust_domain.as_deref(), Some("td"));
     assert_eq!(mesh_config(&Place::default(), ""), Ok(MeshConfig::default()));

@@ -62,7 +62,7 @@ fn every_schema_is_structural() {
 }
 
 #[test]
-fn what_is_not_structural_is_found() {
+fn violations_of_the_structural_rules_are_found() {
     for (schema, expected) in [
         (json!({"$ref": "#/a", "type": "string"}), "a: $ref"),
         (json!({"type": "array"}), "a: a list without items"),

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_term_without_operator_or_with_an_odd_escape_is_refused() {
+    fn a_term_without_operator_or_with_an_invalid_escape_is_refused() {
         for text in ["status.phase", "=a", "a=b,c", "a=b\\", "a=b\\c", "a=b=c"] {
             assert!(text.parse::<FieldSelector>().is_err(), "{text}");
         }

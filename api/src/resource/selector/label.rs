@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn values_may_be_empty_and_hold_no_slash() {
+    fn values_may_be_empty_but_not_contain_a_slash() {
         for good in ["", "v1", "a_b.c-d", "9"] {
             assert_eq!(value_problems(good), Vec::<String>::new(), "{good}");
         }

@@ -1,4 +1,4 @@
-//! Pure. The parts that several kinds share: choosing objects by label or field, ports by number.
+//! Pure. Types that several kinds share: selectors by label or field, and ports.
 
 pub mod parse;
 
@@ -11,40 +11,40 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// Chooses workloads by labels (`selector.matchLabels`).
+/// Selects workloads by labels (`selector.matchLabels`).
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LabelSelector {
-    /// All must be there.
+    /// Labels that a workload must have.
     pub match_labels: BTreeMap<String, String>,
 }
 
-/// Chooses workloads by labels (`workloadSelector.labels`).
+/// Selects workloads by labels (`workloadSelector.labels`).
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadSelector {
-    /// All must be there.
+    /// Labels that a workload must have.
     pub labels: BTreeMap<String, String>,
 }
 
-/// A port by its number.
+/// A port, by its number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PortSelector {
-    /// The number.
+    /// Port number.
     pub number: u32,
 }
 
-/// A declared port.
+/// A port of a service.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Port {
-    /// The number.
+    /// Port number.
     pub number: u32,
-    /// What it speaks.
+    /// Protocol.
     pub protocol: String,
-    /// Its name.
+    /// Port name.
     pub name: String,
-    /// The workload's port; the same number when absent.
+    /// Port of the workload; the same number if absent.
     pub target_port: Option<u32>,
 }

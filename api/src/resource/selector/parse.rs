@@ -19,9 +19,9 @@ pub enum SelectorError {
     /// Another token was expected between requirements.
     #[error("found '{found}', expected: {expected}")]
     Between {
-        /// What stands there.
+        /// The token in the text.
         found: String,
-        /// What may stand there.
+        /// The possible tokens.
         expected: &'static str,
     },
     /// A key, an operator and its values do not fit together.
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn selectors_are_read_as_kubernetes_reads_them() {
+    fn selectors_parse_as_in_kubernetes() {
         let cases = [
             ("", ""),
             ("  ", ""),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_selector_is_refused_in_kubectls_words() {
+    fn an_invalid_selector_is_refused_with_kubectls_message() {
         let cases = [
             ("app in", "unable to parse requirement: found '', expected: '('"),
             ("app in a", "unable to parse requirement: found 'a', expected: '('"),
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_that_is_missing_is_not_in_and_not_equal() {
+    fn a_missing_label_matches_notin_and_not_equal() {
         let labels = [("app", "a"), ("n", "7"), ("empty", "")];
         let value = |key: &str| labels.iter().find(|(known, _)| *known == key).map(|(_, value)| *value);
         let cases = [

@@ -50,7 +50,7 @@ pub struct Expression<'a> {
     pub values: &'a [String],
 }
 
-/// Why a requirement is invalid, in the API server's words.
+/// Why a requirement is invalid, with the API server's messages.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequirementError {
     /// The key is not a valid label key.
@@ -58,7 +58,7 @@ pub enum RequirementError {
     Key {
         /// The field: `key`, in expressions `matchExpressions[0].key`.
         path: String,
-        /// As it is written.
+        /// The text as written.
         key: String,
         /// All its errors.
         problems: String,
@@ -68,17 +68,17 @@ pub enum RequirementError {
     Value {
         /// The field, as in `values[0][app]`.
         path: String,
-        /// As it is written.
+        /// The text as written.
         value: String,
-        /// All that is wrong with it.
+        /// All its errors.
         problems: String,
     },
-    /// The operator and the number of values do not fit.
+    /// The operator does not accept this number of values.
     #[error("{path}: {reason}")]
     Values {
         /// The field.
         path: String,
-        /// What the operator needs.
+        /// The values that the operator requires.
         reason: &'static str,
     },
     /// There is no such operator.
@@ -88,13 +88,13 @@ pub enum RequirementError {
     Operator {
         /// The field.
         path: String,
-        /// As it is written.
+        /// The text as written.
         operator: String,
     },
 }
 
 impl RequirementError {
-    /// The field that is wrong.
+    /// The invalid field.
     pub fn path(&self) -> &str {
         match self {
             Self::Key { path, .. }
@@ -104,7 +104,7 @@ impl RequirementError {
         }
     }
 
-    /// What is wrong with it.
+    /// Why it is invalid.
     pub fn reason(&self) -> String {
         let text = self.to_string();
         text.strip_prefix(self.path())
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_that_is_none_names_its_field() {
+    fn the_error_of_an_invalid_expression_names_its_field() {
         let cases = [
             (of(&[], "a", "In", &[]), "matchExpressions[0].values: for 'in', 'notin' operators"),
             (of(&[], "a", "Exists", &["b"]), "matchExpressions[0].values: values set must be empty"),

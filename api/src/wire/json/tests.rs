@@ -175,7 +175,7 @@ fn refusals_name_the_field() {
 }
 
 #[test]
-fn text_that_is_no_yaml_is_refused() {
+fn malformed_yaml_is_refused() {
     assert!(refused("static_resources: [").starts_with("neither YAML nor JSON: "));
     assert_eq!(refused("just text"), "invalid type: string \"just text\", expected a map");
 }
@@ -214,7 +214,7 @@ fn a_dump_has_envoys_shape_and_shows_no_key() {
 }
 
 #[test]
-fn what_has_no_known_type_is_shown_as_bytes() {
+fn a_message_of_unknown_type_is_shown_as_bytes() {
     let any = Any { type_url: "type.googleapis.com/some.Thing".into(), value: vec![1, 2] };
     assert_eq!(
         to_json(&any),

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_are_the_message_that_the_generated_code_writes_but_for_the_order_of_fields() {
+    fn the_parts_equal_the_generated_encoding_except_for_the_order_of_fields() {
         for sizes in [&[][..], &[0], &[100, 0, 3], &[LARGE, 5, 3 * LARGE, LARGE], &[1000; 200], &[PART; 3]] {
             let delta = response(Mode::Delta, sizes);
             let bytes = delta.clone().into_parts().collect::<Vec<_>>().concat();
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn no_part_is_much_larger_than_it_should_be_unless_its_bytes_are_shared() {
+    fn only_parts_with_shared_bytes_are_large() {
         let response = response(Mode::Delta, &[1000, 5000, LARGE - 100, 5000, 4 * LARGE, 1000, 9000, 20_000]);
         let shared: Vec<*const u8> =
             response.resources.iter().map(|(_, offered)| offered.entry.as_ptr()).collect();

@@ -1,33 +1,34 @@
-//! Pure. What a client asks for by name, and what it has, of one type.
+//! Pure. The subscribed names and the resources of a client, for one type.
 //!
-//! Most clients ask for all that a table has, and have it: of those only the exceptions are kept, beside the table, which
-//! they share. A client that asks for little of it has all of its own.
+//! Most clients subscribe to a whole table and have all of its resources. For those, only the differences from the table
+//! are stored, and clients share the table. A client that subscribes to a small part has a list of its own.
 
 use crate::xds::table::{EMPTY, Offered, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The names and the resources of one client.
+/// The subscribed names and the resources of a client.
 #[derive(Debug)]
 pub(super) struct Holding {
-    /// The client has these resources, and asks for them by name unless it asks for everything, but for the exceptions.
+    /// The shared table: the client has these resources and subscribes to their names (or to everything), except for the
+    /// differences below.
     base: Arc<Table>,
     wildcard: bool,
-    /// Names of which not the same holds as for the others.
+    /// Names whose subscription differs from the table.
     named: BTreeMap<Arc<str>, bool>,
     known: BTreeMap<Arc<str>, Option<HeldVersion>>,
 }
 
-/// What the client knows of a name: what it was sent or came with, refused or not.
+/// What the client has for a name: the resource that it was sent or announced, refused or not.
 #[derive(Debug, Clone)]
 pub(super) enum HeldVersion {
-    /// It was given this.
+    /// The server sent this resource.
     Given(Offered),
-    /// It came with this version.
+    /// The client announced this version.
     Version(u64),
-    /// It came with a version that this server never gave.
+    /// The client announced a version that this server has never sent.
     Foreign,
-    /// It was told that there is no such resource.
+    /// The server reported that there is no such resource.
     Absent,
 }
 
@@ -50,7 +51,7 @@ impl Holding {
         Self { base: EMPTY.clone(), wildcard: false, named: BTreeMap::new(), known: BTreeMap::new() }
     }
 
-    /// Everything is asked for.
+    /// Whether the subscription is a wildcard.
     pub(super) fn wildcard(&self) -> bool {
         self.wildcard
     }
@@ -67,7 +68,7 @@ impl Holding {
         }
     }
 
-    /// Whether a resource is asked for by its name.
+    /// Whether the client subscribes to this name.
     pub(super) fn is_named(&self, name: &str) -> bool {
         self.named.get(name).copied().unwrap_or_else(|| self.named_by_base(name))
     }
@@ -84,7 +85,7 @@ impl Holding {
         }
     }
 
-    /// What the client knows of a name; `None`: nothing.
+    /// What the client has for a name; `None`: unknown.
     pub(super) fn known(&self, name: &str) -> Option<HeldVersion> {
         let by_base = || self.base.get(name).cloned().map(HeldVersion::Given);
         self.known.get(name).cloned().unwrap_or_else(by_base)
@@ -103,33 +104,33 @@ impl Holding {
         }
     }
 
-    /// A name as the table has it, so that many clients have it once.
+    /// The table's allocation of a name, so that clients share it.
     fn shared(&self, name: &str) -> Arc<str> {
         self.base.entry(name).map_or_else(|| Arc::from(name), |(name, _)| name.clone())
     }
 
-    /// The names that are asked for.
+    /// The subscribed names.
     pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         let by_base = self.base.iter().map(|(name, _)| name).filter(|_| !self.wildcard);
         let added = self.named.iter().filter(|(_, named)| **named).map(|(name, _)| name);
         by_base.filter(|name| !self.named.contains_key(*name)).chain(added)
     }
 
-    /// How many they are.
+    /// The number of subscribed names.
     pub(super) fn count(&self) -> usize {
         let by_base = if self.wildcard { 0 } else { self.base.len() };
         let added = self.named.values().filter(|named| **named).count();
         by_base + added - (self.named.len() - added)
     }
 
-    /// All names of which the client knows something.
+    /// All names for which the client's state is known.
     pub(super) fn all_known(&self) -> impl Iterator<Item = (&Arc<str>, HeldVersion)> {
         let by_base = self.base.iter().map(|(name, offered)| (name, HeldVersion::Given(offered.clone())));
         let own = self.known.iter().filter_map(|(name, known)| Some((name, known.clone()?)));
         by_base.filter(|(name, _)| !self.known.contains_key(*name)).chain(own)
     }
 
-    /// Resources that the client has.
+    /// The number of resources that the client has.
     pub(super) fn resources(&self) -> usize {
         let differs = |(name, known): (&Arc<str>, &Option<HeldVersion>)| {
             let (before, has) =
@@ -140,7 +141,7 @@ impl Holding {
         usize::try_from(self.base.len() as i64 + more).unwrap_or_default()
     }
 
-    /// Forgets all that is known of names that are not asked for.
+    /// Removes the state of names without a subscription.
     pub(super) fn keep_named(&mut self) {
         let others: Vec<Arc<str>> =
             self.all_known().map(|(name, _)| name).filter(|name| !self.is_named(name)).cloned().collect();
@@ -149,7 +150,7 @@ impl Holding {
         }
     }
 
-    /// Keeps exceptions beside this table from now on, if the client asks for most of it, or has most of it.
+    /// Stores only differences from this table if the client subscribes to or has most of it.
     pub(super) fn follow(&mut self, table: &Arc<Table>) {
         let most = |holding: &Self| if holding.wildcard { holding.resources() } else { holding.count() };
         if self.base.is_empty() && (table.is_empty() || most(self) < table.len() / 2) {
@@ -173,7 +174,7 @@ impl Holding {
         }
     }
 
-    /// The names of which the client may not know what `table` has: all others it asks for, and has.
+    /// The names for which the client may differ from `table`. For all others, the client has the table's resource.
     pub(super) fn doubtful<'a>(&'a self, table: &'a Arc<Table>) -> BTreeSet<&'a Arc<str>> {
         let rest = self.wildcard && !Arc::ptr_eq(&self.base, table);
         let rest = table.iter().map(|(name, _)| name).filter(|_| rest);
@@ -181,7 +182,7 @@ impl Holding {
         self.named.keys().chain(self.known.keys()).chain(rest).chain(beside).collect()
     }
 
-    /// Names that are kept for this client alone.
+    /// The number of names stored for this client alone.
     pub(super) fn kept(&self) -> impl Iterator<Item = &Arc<str>> {
         let known = self.known.keys().filter(|name| !self.named.contains_key(*name));
         self.named.keys().chain(known)
@@ -194,7 +195,7 @@ mod tests {
     use crate::wire::xds::Any;
     use proptest::prelude::*;
 
-    /// One thing that happens to a client's state.
+    /// A change of a client's state.
     #[derive(Debug, Clone)]
     enum Step {
         Wildcard(bool),
@@ -221,7 +222,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn beside_whichever_table_it_is_kept_the_state_is_what_was_told(
+        fn the_state_is_the_same_with_any_base_table(
             steps in prop::collection::vec(step(), 0..60)
         ) {
             let (mut named, mut known) = (BTreeSet::new(), BTreeMap::new());
@@ -270,7 +271,7 @@ mod tests {
                     let asked = holding.wildcard() || named.contains(&name);
                     let has = known.get(&name).copied();
                     let there = table.get(&name).map(|offered| offered.version);
-                    prop_assert!(!sure || has == there.filter(|_| asked), "{} is not doubted", name);
+                    prop_assert!(!sure || has == there.filter(|_| asked), "{} is not among the differences", name);
                 }
             }
         }

@@ -12,7 +12,7 @@ pub enum Excess {
     #[error("it subscribes to more than {MAX_NAMES} names")]
     Names,
     /// A name longer than any resource's name.
-    #[error("it subscribes to a name of {0} bytes; at most {MAX_NAME} are taken")]
+    #[error("it subscribes to a name of {0} bytes; the limit is {MAX_NAME} bytes")]
     Length(usize),
 }
 
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_names_as_may_be_and_not_one_more() {
+    fn the_limit_on_names_is_exact() {
         for request in [delta, sotw] as [fn(Box<dyn Iterator<Item = String>>) -> Request; 2] {
             assert_eq!(check(&request(Box::new(numbers(MAX_NAMES))), None, 0), Ok(()));
             assert_eq!(check(&request(Box::new(numbers(MAX_NAMES + 1))), None, 0), Err(Excess::Names));
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_held_already_do_not_count_again() {
+    fn names_that_are_subscribed_already_do_not_count_again() {
         let mut own = Holding::new();
         numbers(MAX_NAMES).for_each(|name| own.set_named(&name, true));
         let all = own.count();
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn long_names_and_too_many_held_resources_are_refused() {
+    fn long_names_and_too_many_announced_resources_are_refused() {
         let long = || std::iter::once("x".repeat(MAX_NAME + 1));
         assert_eq!(check(&delta(long()), None, 0), Err(Excess::Length(MAX_NAME + 1)));
         assert_eq!(check(&sotw(long()), None, 0), Err(Excess::Length(MAX_NAME + 1)));

@@ -84,7 +84,7 @@ const LISTENER: Kind = Kind::Listener;
 const ROUTE: Kind = Kind::Route;
 
 #[test]
-fn a_wildcard_gets_everything_and_names_get_what_they_name() {
+fn a_wildcard_gets_everything_and_names_get_their_resources() {
     let offer =
         offer(&[(CLUSTER, "a", "1"), (CLUSTER, "b", "1"), (ENDPOINTS, "a", "1"), (ENDPOINTS, "b", "1")]);
     let mut session = Session::new(Mode::Delta);
@@ -93,7 +93,7 @@ fn a_wildcard_gets_everything_and_names_get_what_they_name() {
 }
 
 #[test]
-fn an_empty_first_answer_is_sent_because_clients_wait_for_it() {
+fn an_empty_first_response_is_sent_because_clients_wait_for_it() {
     let offer = offer(&[]);
     for mode in [Mode::Delta, Mode::Sotw] {
         let mut session = Session::new(mode);
@@ -105,7 +105,7 @@ fn an_empty_first_answer_is_sent_because_clients_wait_for_it() {
 }
 
 #[test]
-fn what_changes_before_the_ack_goes_out_together_after_it() {
+fn changes_before_the_ack_are_sent_together_after_it() {
     let mut session = Session::new(Mode::Delta);
     let first = session.request(subscribe(CLUSTER, &[]), &offer(&[(CLUSTER, "a", "1")]));
     check(&session.push(&offer(&[(CLUSTER, "a", "2")])), &[]);
@@ -115,7 +115,7 @@ fn what_changes_before_the_ack_goes_out_together_after_it() {
 }
 
 #[test]
-fn an_answer_to_an_older_response_is_no_ack_but_its_subscriptions_count() {
+fn an_ack_of_an_older_response_is_ignored_but_its_subscriptions_count() {
     let offer = offer(&[(ENDPOINTS, "a", "1"), (ENDPOINTS, "b", "1")]);
     let mut session = Session::new(Mode::Delta);
     let first = session.request(subscribe(ENDPOINTS, &["a"]), &offer);
@@ -133,7 +133,7 @@ fn an_answer_to_an_older_response_is_no_ack_but_its_subscriptions_count() {
 }
 
 #[test]
-fn a_refusal_is_kept_with_its_names_and_not_answered_with_the_same_again() {
+fn a_nack_is_kept_with_its_names_and_the_resource_is_not_sent_again() {
     let bad = offer(&[(CLUSTER, "bad", "1"), (CLUSTER, "good", "1")]);
     let mut session = Session::new(Mode::Delta);
     let first = session.request(subscribe(CLUSTER, &[]), &offer(&[(CLUSTER, "good", "0")]));
@@ -187,7 +187,7 @@ fn acknowledge(
 }
 
 #[test]
-fn a_route_to_another_cluster_waits_for_its_endpoints_and_the_old_cluster_goes_last() {
+fn a_route_to_another_cluster_waits_for_its_endpoints_and_the_old_cluster_is_removed_last() {
     let (mut session, _) = in_step(Mode::Delta);
     let next = offer(&[
         (CLUSTER, "b", "cluster-b"),
@@ -212,7 +212,7 @@ fn a_route_to_another_cluster_waits_for_its_endpoints_and_the_old_cluster_goes_l
 }
 
 #[test]
-fn state_of_the_world_keeps_the_old_cluster_in_the_list_until_the_routes_are_in_step() {
+fn state_of_the_world_keeps_the_old_cluster_until_the_routes_are_acknowledged() {
     let (mut session, _) = in_step(Mode::Sotw);
     let next = offer(&[
         (CLUSTER, "b", "cluster-b"),
@@ -242,7 +242,7 @@ fn a_changed_cluster_gets_its_unchanged_endpoints_again() {
 }
 
 #[test]
-fn a_held_back_route_goes_out_when_released() {
+fn a_held_back_route_is_sent_when_released() {
     let (mut session, mut offer) = in_step(Mode::Delta);
     offer.insert(CLUSTER, "b", body(CLUSTER, "cluster-b"));
     offer.insert(ENDPOINTS, "b", body(ENDPOINTS, "endpoints-b"));
@@ -254,7 +254,7 @@ fn a_held_back_route_goes_out_when_released() {
 }
 
 #[test]
-fn a_returning_client_gets_differences_only() {
+fn a_reconnecting_client_gets_only_differences() {
     let (_, offer) = in_step(Mode::Delta);
     let version = |kind: Kind, name: &str| ask::version_text(offer.find(kind, name).unwrap().version);
     let mut session = Session::new(Mode::Delta);
@@ -275,7 +275,7 @@ fn a_returning_client_gets_differences_only() {
 }
 
 #[test]
-fn a_client_that_has_unsubscribed_hears_no_more_of_a_name_until_it_asks_again() {
+fn after_unsubscribing_a_client_gets_no_updates_until_it_subscribes_again() {
     let (mut session, mut offer) = in_step(Mode::Delta);
     let Request::Delta(mut request) = subscribe(ENDPOINTS, &[]) else { unreachable!() };
     request.resource_names_unsubscribe = vec!["a".into()];
@@ -286,13 +286,13 @@ fn a_client_that_has_unsubscribed_hears_no_more_of_a_name_until_it_asks_again() 
 }
 
 #[test]
-fn asking_again_for_a_name_sends_it_again() {
+fn subscribing_again_sends_the_resource_again() {
     let (mut session, offer) = in_step(Mode::Delta);
     check(&session.request(subscribe(ROUTE, &["r"]), &offer), &["Route +r"]);
 }
 
 #[test]
-fn a_type_that_nobody_here_knows_is_left_unanswered() {
+fn a_request_for_an_unknown_type_gets_no_response() {
     let mut session = Session::new(Mode::Delta);
     let request = DeltaDiscoveryRequest { type_url: "type.googleapis.com/x.Y".into(), ..Default::default() };
     check(&session.request(Request::Delta(request), &offer(&[])), &[]);
@@ -300,7 +300,7 @@ fn a_type_that_nobody_here_knows_is_left_unanswered() {
 }
 
 #[test]
-fn a_session_weighs_what_its_client_has_named_and_no_more() {
+fn the_weight_of_a_session_is_that_of_its_clients_names() {
     let nothing = offer(&[]);
     let mut session = Session::new(Mode::Delta);
     let long = "x".repeat(1000);
@@ -330,7 +330,7 @@ fn a_session_weighs_what_its_client_has_named_and_no_more() {
 }
 
 #[test]
-fn what_most_clients_have_in_common_is_held_once() {
+fn the_state_that_clients_have_in_common_is_stored_once() {
     let names: Vec<String> = (0..100).map(|number| format!("cluster-{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut all = offer(&[]);

@@ -41,7 +41,7 @@ pub fn verify(
     }
     token.verify(keys, ALGORITHMS)?;
     let claims = serde_json::from_slice(&token.payload)
-        .map_err(|_| TokenError::Malformed("its claims part lacks a needed field or is not JSON"))?;
+        .map_err(|_| TokenError::Malformed("its claims part lacks a required field or is not JSON"))?;
     check(&claims, policy, now)
 }
 

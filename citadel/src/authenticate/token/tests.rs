@@ -123,19 +123,19 @@ fn an_honest_token_proves_its_service_account() {
 }
 
 #[test]
-fn a_token_is_refused_for_what_its_claims_say() {
+fn a_token_with_invalid_claims_is_refused() {
     let issuer = Issuer::new();
     let now = NOW.unix_timestamp();
     let table = [
         (json!({ "exp": now }), "it has expired"),
         (json!({ "exp": now - 3600 }), "it has expired"),
-        (json!({ "exp": null }), "lacks a needed field"),
-        (json!({ "exp": "tomorrow" }), "lacks a needed field"),
+        (json!({ "exp": null }), "lacks a required field"),
+        (json!({ "exp": "tomorrow" }), "lacks a required field"),
         (json!({ "nbf": now + 300 }), "it is not valid yet"),
         (json!({ "iat": now + 300 }), "it is not valid yet"),
         (json!({ "aud": "other" }), "its audience is not `istio-ca`"),
         (json!({ "aud": [] }), "its audience is not `istio-ca`"),
-        (json!({ "aud": null }), "lacks a needed field"),
+        (json!({ "aud": null }), "lacks a required field"),
         (json!({ "iss": "https://other" }), "its issuer is `https://other`"),
         (json!({ "iss": "https://issuer/" }), "its issuer is `https://issuer/`"),
         (json!({ "sub": "system:node:a" }), "its subject is not"),
@@ -177,27 +177,30 @@ fn a_forged_token_is_refused() {
         (none("none"), "its algorithm is not one of"),
         (none("None"), "its algorithm is not one of"),
         (none(""), "its algorithm is not one of"),
-        (none("ES256"), "its signature is wrong"),
+        (none("ES256"), "its signature is invalid"),
         (none("EdDSA"), "its algorithm is not one of"),
-        (other.es256(&es256(), &good), "its signature is wrong"),
-        (other.es256(&json!({ "alg": "ES256" }), &good), "its signature is wrong"),
-        (issuer.es256(&json!({ "alg": "ES256", "kid": "gone" }), &good), "the issuer has no key of that id"),
-        (issuer.es256(&json!({ "alg": "ES256", "kid": "rsa" }), &good), "its signature is wrong"),
-        (issuer.es256(&json!({ "alg": "ES384", "kid": "ec" }), &good), "its signature is wrong"),
+        (other.es256(&es256(), &good), "its signature is invalid"),
+        (other.es256(&json!({ "alg": "ES256" }), &good), "its signature is invalid"),
+        (
+            issuer.es256(&json!({ "alg": "ES256", "kid": "gone" }), &good),
+            "the issuer has no key with that id",
+        ),
+        (issuer.es256(&json!({ "alg": "ES256", "kid": "rsa" }), &good), "its signature is invalid"),
+        (issuer.es256(&json!({ "alg": "ES384", "kid": "ec" }), &good), "its signature is invalid"),
         (
             issuer.rsa(&json!({ "alg": "PS256", "kid": "rsa" }), &good, &RSA_PKCS1_SHA256),
-            "its signature is wrong",
+            "its signature is invalid",
         ),
-        (issuer.es256(&crit, &good), "demands extensions"),
+        (issuer.es256(&crit, &good), "requires extensions"),
         (
             issuer.es256(&json!({ "alg": "ES256", "kid": "ec", "typ": "at+jwt" }), &good),
             "neither JWT nor JOSE",
         ),
-        (format!("{swapped_head}.{signature}"), "its signature is wrong"),
-        (format!("{}.{claims_part}.{signature}", encoded("{}")), "lacks a needed field"),
-        (String::new(), "not three parts"),
-        ("a.b".to_owned(), "not three parts"),
-        (format!("{honest}.x"), "not three parts"),
+        (format!("{swapped_head}.{signature}"), "its signature is invalid"),
+        (format!("{}.{claims_part}.{signature}", encoded("{}")), "lacks a required field"),
+        (String::new(), "does not have three parts"),
+        ("a.b".to_owned(), "does not have three parts"),
+        (format!("{honest}.x"), "does not have three parts"),
         ("!.!.!".to_owned(), "not base64url"),
         ("x".repeat(20_000), "longer than 16 KiB"),
     ];
@@ -216,7 +219,9 @@ fn keys_for_other_uses_and_broken_ones_are_skipped() {
     let keys = KeySet::parse(document.to_string().as_bytes()).unwrap();
     assert!(keys.is_empty());
     assert!(
-        check(&issuer.es256(&es256(), &claims(json!({}))), &keys).unwrap_err().contains("no key of that id")
+        check(&issuer.es256(&es256(), &claims(json!({}))), &keys)
+            .unwrap_err()
+            .contains("no key with that id")
     );
     let mut short = issuer.document();
     short["keys"][0]["x"] = json!("AAAA");

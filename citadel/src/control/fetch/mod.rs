@@ -89,13 +89,13 @@ fn load_roots(file: Option<&Path>) -> Result<Arc<RootCertStore>, FetchError> {
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The connection failed, or the server is not trusted.
-    #[error("no connection can be made")]
+    #[error("cannot connect")]
     Connect(#[source] io::Error),
     /// The response is not the document.
-    #[error("the answer cannot be used: {0}")]
+    #[error("the response cannot be used: {0}")]
     Answer(String),
     /// The fetch timed out.
-    #[error("there was no answer within {} seconds", LIMIT.as_secs())]
+    #[error("no response within {} seconds", LIMIT.as_secs())]
     Slow,
     /// A file that the request needs cannot be read.
     #[error("{} cannot be read", .file.display())]

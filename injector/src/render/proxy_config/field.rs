@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_heeded_is_a_field() {
+    fn supported_fields_exist() {
         assert!(HEEDED.iter().all(|heeded| FIELDS.iter().any(|(field, _)| field == heeded)));
     }
 

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_replaces_the_meshs_and_names_that_no_field_has_are_told() {
+    fn a_message_replaces_the_meshs_and_unknown_names_are_reported() {
         let defaults = json!({
             "tracing": {"zipkin": {"address": "a:1"}, "sampling": 5},
             "proxyHeaders": {"server": {"disabled": true}},

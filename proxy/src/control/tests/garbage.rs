@@ -141,7 +141,7 @@ async fn answered(mad: &Mad) {
 }
 
 #[tokio::test]
-async fn a_control_plane_that_hangs_up_at_once_is_asked_again_ever_less_often() {
+async fn reconnects_to_a_failing_control_plane_back_off() {
     local(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

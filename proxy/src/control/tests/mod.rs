@@ -4,7 +4,7 @@
 mod garbage;
 
 use super::certificate;
-use super::xds::{Server, Wishes, run};
+use super::xds::{Server, Subscriptions, run};
 use super::{Seams, Status};
 use crate::config::Discovery;
 use crate::credentials::Store;
@@ -191,9 +191,9 @@ fn start_with(discovery: Discovery, store: Arc<Store>) -> Proxy {
     let seams = Seams::new(store, telemetry);
     let server = Server::Mesh { discovery, cluster_id: "Kubernetes".into() };
     let node = NodeInfo { id: "sidecar~10.0.0.1~a.b~b.svc.cluster.local".into(), ..NodeInfo::default() };
-    let wishes = Wishes { node, wildcards: vec![Kind::Cluster, Kind::Listener, Kind::Names] };
+    let subscriptions = Subscriptions { node, wildcards: vec![Kind::Cluster, Kind::Listener, Kind::Names] };
     let (snapshot, status) = (seams.snapshot.subscribe(), seams.status.subscribe());
-    tokio::task::spawn_local(run(server, wishes, seams.clone(), callers));
+    tokio::task::spawn_local(run(server, subscriptions, seams.clone(), callers));
     Proxy { seams, snapshot, status }
 }
 
@@ -216,7 +216,7 @@ async fn local(test: impl Future<Output = ()>) {
 }
 
 #[tokio::test]
-async fn a_configuration_arrives_whole_and_then_the_proxy_has_what_readiness_needs() {
+async fn the_proxy_is_ready_when_the_configuration_is_complete() {
     local(async {
         let names = NameTable { hosts: [("a.example.com".to_owned(), NameInfo::default())].into() };
         let all = [cluster("a"), endpoints("a"), listener("l", "r"), route("r"), Resource::Names(names)];
@@ -262,7 +262,7 @@ async fn a_bad_resource_is_refused_by_name_and_its_last_good_version_stays() {
 }
 
 #[tokio::test]
-async fn an_outage_changes_nothing_and_coming_back_asks_only_for_what_differs() {
+async fn an_outage_keeps_the_configuration_and_a_reconnect_gets_only_differences() {
     local(async {
         let plane = Plane::new(&[cluster("a"), endpoints("a")]);
         let (address, closing) = plane.serve("127.0.0.1:0").await;
@@ -284,7 +284,7 @@ async fn an_outage_changes_nothing_and_coming_back_asks_only_for_what_differs() 
 }
 
 #[tokio::test]
-async fn an_unknown_caller_is_asked_for_by_address() {
+async fn an_unknown_peer_is_requested_by_its_address() {
     local(async {
         let caller: IpAddr = "10.0.0.7".parse().unwrap();
         let workload = Workload {
@@ -389,7 +389,7 @@ fn server_tls(
 }
 
 #[tokio::test]
-async fn over_tls_the_proxy_shows_certificate_and_token_and_talks_to_the_control_plane_alone() {
+async fn over_tls_the_proxy_sends_certificate_and_token_to_the_control_plane_only() {
     local(async {
         let (issuer, root) = root();
         let folder = tempfile::tempdir().unwrap();

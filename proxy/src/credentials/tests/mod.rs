@@ -162,7 +162,7 @@ fn expecting(account: &str) -> UpstreamTls {
 }
 
 #[test]
-fn workloads_of_one_mesh_meet_and_the_mesh_sni_arrives() {
+fn workloads_of_one_mesh_connect_and_the_mesh_sni_arrives() {
     let authority = Authority::new();
     let (reviews, page) = (store(&authority, "reviews"), store(&authority, "productpage"));
     let (server, client) = outcome(&strict(), &reviews, &expecting("reviews"), &page);
@@ -180,7 +180,7 @@ fn a_server_with_another_identity_is_refused_by_name() {
 }
 
 #[test]
-fn a_client_that_proves_nothing_is_refused_and_told_why() {
+fn a_client_without_a_certificate_is_refused_with_an_alert() {
     let (authority, foreign) = (Authority::new(), Authority::new());
     let page = |secret: Option<SecretContent>| {
         let store = store(&authority, "productpage");
@@ -227,7 +227,7 @@ fn a_server_whose_certificate_has_expired_or_is_of_another_root_is_not_called() 
 }
 
 #[test]
-fn a_certificate_without_a_workload_identity_is_no_member_of_the_mesh() {
+fn a_certificate_without_a_workload_identity_is_refused() {
     let authority = Authority::new();
     let reviews = store(&authority, "reviews");
     let named = store(&authority, "productpage");

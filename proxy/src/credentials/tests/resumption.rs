@@ -154,7 +154,7 @@ fn a_term_ends_with_the_first_certificate_verified_in_it_and_after_an_hour() {
 }
 
 #[test]
-fn a_configuration_that_never_met_a_peer_holds_no_cache() {
+fn an_unused_configuration_has_no_session_cache() {
     let authority = Authority::new();
     let sessions = Sessions::of(vec!["ROOTCA".into()], &store(&authority, "reviews"));
     assert!(sessions.is_unused());

@@ -105,7 +105,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_read(
+    fn encoding_and_decoding_are_inverse(
         parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..300), 0..6),
         piece in 1usize..400,
     ) {

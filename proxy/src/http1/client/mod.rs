@@ -162,7 +162,7 @@ impl<S: Duplex> Inner<S> {
         &mut self,
         framer: &mut Framer,
         body: &mut B,
-        asked: &request::Parts,
+        request: &request::Parts,
         context: &mut Context<'_>,
     ) -> Poll<Result<http::response::Parts, Failure>>
     where
@@ -173,7 +173,7 @@ impl<S: Duplex> Inner<S> {
             Poll::Ready(Err(error)) => Some(error),
             _ => None,
         };
-        match self.poll_answer(asked, context) {
+        match self.poll_head(request, context) {
             // The server switches protocols before the request is complete: it would read the rest of the request
             // as bytes of another protocol.
             Poll::Ready(Ok(head)) if switches(&head) && !(framer.is_done() && self.out.is_empty()) => {
@@ -231,15 +231,15 @@ impl<S: Duplex> Inner<S> {
     }
 
     /// Reads the head of the response.
-    fn poll_answer(
+    fn poll_head(
         &mut self,
-        asked: &request::Parts,
+        request: &request::Parts,
         context: &mut Context<'_>,
     ) -> Poll<Result<http::response::Parts, Failure>> {
         loop {
             while let Some(head) = self.reader.head(head::possible_response).map_err(Failure::Invalid)? {
                 let head = head::response(&head, self.reader.limits).map_err(Failure::Invalid)?;
-                if let Some(head) = self.answered(head, asked).map_err(Failure::Invalid)? {
+                if let Some(head) = self.take_head(head, request).map_err(Failure::Invalid)? {
                     return Poll::Ready(Ok(head));
                 }
             }
@@ -262,15 +262,15 @@ impl<S: Duplex> Inner<S> {
     }
 
     /// Handles a response head. Returns `None` for an informational (1xx) response.
-    fn answered(
+    fn take_head(
         &mut self,
         head: http::response::Parts,
-        asked: &request::Parts,
+        request: &request::Parts,
     ) -> Result<Option<http::response::Parts>, Invalid> {
-        let length = framing::response(&asked.method, head.version, head.status, &head.headers)?;
+        let length = framing::response(&request.method, head.version, head.status, &head.headers)?;
         if switches(&head) {
             self.persists = false;
-            let agreed = head.version == Version::HTTP_11 && switch::agreed(&asked.headers, &head.headers);
+            let agreed = head.version == Version::HTTP_11 && switch::agreed(&request.headers, &head.headers);
             return if agreed { Ok(Some(head)) } else { Err(Invalid::Switch) };
         }
         if head.status.is_informational() {
@@ -292,8 +292,8 @@ fn length<B: http_body::Body>(parts: &request::Parts, body: &B) -> Option<Length
         return Some(framing::outgoing(&parts.headers, body.size_hint().exact()));
     }
     let usual = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
-    let said = stated(&parts.headers);
-    (usual || said).then_some(Length::Exact(0))
+    let has_length = stated(&parts.headers);
+    (usual || has_length).then_some(Length::Exact(0))
 }
 
 fn stated(headers: &HeaderMap) -> bool {

@@ -98,7 +98,7 @@ fn requests_follow_each_other_on_one_connection() {
 }
 
 #[test]
-fn the_answer_to_head_has_no_body() {
+fn the_response_to_head_has_no_body() {
     run(async {
         let (client, mut server) = pair(1 << 16);
         let request = Request::head("/").body(Full::default()).unwrap();
@@ -136,7 +136,7 @@ fn a_connection_that_may_not_go_on_is_not_ready() {
 }
 
 #[test]
-fn a_body_until_the_end_is_whole_only_at_the_end() {
+fn a_body_until_close_is_complete_only_at_the_close() {
     run(async {
         let (client, mut server) = pair(1 << 16);
         let (_, response) =
@@ -156,7 +156,7 @@ fn a_body_until_the_end_is_whole_only_at_the_end() {
 }
 
 #[test]
-fn what_is_no_answer_is_told_from_what_ended() {
+fn malformed_responses_are_distinguished_from_closed_connections() {
     run(async {
         for (answer, expected) in [
             ("", Failure::Closed { sent: true }),
@@ -200,7 +200,7 @@ fn dictated()
 type Sent = Result<Frame<Bytes>, Infallible>;
 
 #[test]
-fn a_request_goes_on_beside_its_early_answer() {
+fn a_request_body_continues_after_an_early_response() {
     run(async {
         let (client, mut server) = pair(16);
         let (sender, request) = dictated();
@@ -242,7 +242,7 @@ fn upgrading(protocol: &str) -> request::Builder {
 }
 
 #[test]
-fn an_answer_that_switches_to_something_else_is_none() {
+fn a_switch_to_another_protocol_is_refused() {
     let switching = |head: &str| format!("HTTP/1.1 101 Switching\r\nconnection: upgrade\r\n{head}\r\n");
     let answers = [
         switching(""),
@@ -268,7 +268,7 @@ fn an_answer_that_switches_to_something_else_is_none() {
 }
 
 #[test]
-fn an_answer_that_switches_before_the_request_is_through_is_none() {
+fn a_switch_before_the_end_of_the_request_is_refused() {
     run(async {
         let (client, mut server) = pair(16);
         let (_sender, request) = dictated();
@@ -282,7 +282,7 @@ fn an_answer_that_switches_before_the_request_is_through_is_none() {
 }
 
 #[test]
-fn an_upgrade_gives_the_stream_with_what_was_read() {
+fn an_upgrade_returns_the_stream_with_the_bytes_read_ahead() {
     run(async {
         let (client, mut server) = pair(1 << 16);
         let answer = "HTTP/1.1 101 Switching\r\nupgrade: X\r\nconnection: upgrade\r\n\r\nhello";
@@ -298,7 +298,7 @@ fn an_upgrade_gives_the_stream_with_what_was_read() {
 }
 
 #[test]
-fn a_large_body_goes_through_the_narrowest_pipe() {
+fn a_large_body_passes_through_the_smallest_pipe() {
     run(async {
         let (client, mut server) = pair(3);
         let body: Bytes = (0..50_000u32).map(|i| (i % 251) as u8).collect();
@@ -317,7 +317,7 @@ fn a_large_body_goes_through_the_narrowest_pipe() {
 }
 
 #[test]
-fn the_headers_of_a_request_come_back_with_its_answer() {
+fn the_headers_of_a_request_are_returned_with_its_response() {
     run(async {
         let (client, mut server) = pair(1 << 16);
         let serving = async {

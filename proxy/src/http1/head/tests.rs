@@ -45,7 +45,7 @@ fn plain_requests_are_taken() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn what_could_be_read_in_two_ways_is_refused_with_its_reason() {
+fn ambiguous_messages_are_refused_with_the_reason() {
     use Invalid::*;
     for (lines, expected) in [
         // Two lengths.
@@ -195,7 +195,7 @@ fn characters_that_a_uri_does_not_allow_are_escaped() {
 }
 
 #[test]
-fn limits_tell_what_is_too_long() {
+fn errors_name_the_exceeded_limit() {
     let long = "x".repeat(LIMITS.bytes);
     let target = format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n");
     let header = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n");
@@ -265,7 +265,7 @@ fn responses_are_held_to_the_same_rules() {
 }
 
 #[test]
-fn trailers_that_would_be_believed_are_dropped() {
+fn trailers_with_security_relevant_names_are_dropped() {
     let text = "x-sum: 1\r\nContent-Length: 5\r\nhost: b\r\nx-forwarded-client-cert: By=x\r\nauthorization: z\r\ngrpc-status: 0\r\n\r\n";
     let kept = trailers(&Bytes::from(text), LIMITS).unwrap();
     let names: Vec<&str> = kept.keys().map(HeaderName::as_str).collect();

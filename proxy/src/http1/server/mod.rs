@@ -38,7 +38,7 @@ pub trait Service {
     type Body: http_body::Body<Data = Bytes>;
 
     /// Produces the response to a request.
-    fn answer(&self, request: Request<Body>) -> impl Future<Output = Response<Self::Body>>;
+    fn handle(&self, request: Request<Body>) -> impl Future<Output = Response<Self::Body>>;
 
     /// Responds to a malformed request. `head` holds the parts that parsed, if any.
     fn refuse(&self, invalid: Invalid, head: Option<Parts>) -> Response<Self::Body>;
@@ -63,10 +63,10 @@ where
         let after = match head.map_err(|i| (i, None)).and_then(|head| understood(&head, settings.limits)) {
             Ok((parts, length)) => exchange(&connection, parts, length, settings.limits, &service).await,
             Err((invalid, parts)) => {
-                let asked = parts.as_deref().map_or(Asked::UNKNOWN, Asked::new);
+                let properties = parts.as_deref().map_or(RequestProperties::UNKNOWN, RequestProperties::new);
                 connection.begin(Reading::Failed(BodyError::Invalid(invalid)), false);
                 let response = service.refuse(invalid, parts.map(|parts| *parts));
-                respond(&connection, asked, response, &service).await
+                respond(&connection, properties, response, &service).await
             }
         };
         match after {
@@ -89,7 +89,7 @@ enum After {
 
 /// The properties of a request that its response depends on.
 #[derive(Debug, Clone, Copy)]
-struct Asked {
+struct RequestProperties {
     version: Version,
     head_only: bool,
     persists: bool,
@@ -97,7 +97,7 @@ struct Asked {
     trailers: bool,
 }
 
-impl Asked {
+impl RequestProperties {
     const UNKNOWN: Self =
         Self { version: Version::HTTP_11, head_only: false, persists: false, trailers: false };
 
@@ -154,22 +154,22 @@ where
     S: Duplex + 'static,
     V: Service,
 {
-    let asked = Asked::new(&parts);
+    let properties = RequestProperties::new(&parts);
     let expects =
         parts.version == Version::HTTP_11 && framing::names(&parts.headers, header::EXPECT, "100-continue");
     let number = connection.begin(Reading::new(length, limits), expects);
     let request = Request::from_parts(parts, Body::new(connection.clone(), number));
     // On the heap, because a connection spends most of its life without a request.
-    let mut answering = Box::pin(service.answer(request));
+    let mut handling = Box::pin(service.handle(request));
     let mut grace = Timer::default();
-    let response = poll_fn(|context| match answering.as_mut().poll(context) {
+    let response = poll_fn(|context| match handling.as_mut().poll(context) {
         Poll::Ready(response) => Poll::Ready(Some(response)),
         Poll::Pending => watch(connection, &mut grace, context).map(|()| None),
     })
     .await;
-    drop(answering);
+    drop(handling);
     match response {
-        Some(response) => respond(connection, asked, response, service).await,
+        Some(response) => respond(connection, properties, response, service).await,
         None => After::Cut,
     }
 }
@@ -186,7 +186,7 @@ fn watch<S: Duplex>(connection: &Connection<S>, grace: &mut Timer, context: &mut
 /// Sends a response.
 async fn respond<S, V>(
     connection: &Connection<S>,
-    asked: Asked,
+    properties: RequestProperties,
     response: Response<V::Body>,
     service: &V,
 ) -> After
@@ -197,21 +197,21 @@ where
     let (parts, body) = response.into_parts();
     let mut body = pin!(body);
     let upgrades = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-    let length = length(asked, &parts, http_body::Body::size_hint(&*body).exact());
-    let persists = connection.answer()
-        && asked.persists
+    let length = length(properties, &parts, http_body::Body::size_hint(&*body).exact());
+    let persists = connection.begin_response()
+        && properties.persists
         && !service.closing()
         && length != Some(Length::UntilClose)
         && !framing::names(&parts.headers, header::CONNECTION, "close");
     let date = date::of(service.time());
-    let reply = Reply { version: asked.version, status: parts.status, length, persists, date };
+    let reply = Reply { version: properties.version, status: parts.status, length, persists, date };
     connection.write(|out| encode::response(out.gathered(), &reply, &parts.headers));
     drop(parts);
     if upgrades {
-        let told = poll_fn(|context| connection.poll_flush(context)).await;
-        return if told.is_ok() && connection.hand_over() { After::Cut } else { After::Close };
+        let flushed = poll_fn(|context| connection.poll_flush(context)).await;
+        return if flushed.is_ok() && connection.hand_over() { After::Cut } else { After::Close };
     }
-    let mut framer = Framer::new(length, asked.trailers);
+    let mut framer = Framer::new(length, properties.trailers);
     let (mut grace, mut broken) = (Timer::default(), false);
     let sent = poll_fn(|context| {
         let sending = Sending { connection, framer: &mut framer, grace: &mut grace, broken: &mut broken };
@@ -225,12 +225,12 @@ where
 }
 
 /// How the body of a response is framed; `None`: there is no body.
-fn length(asked: Asked, parts: &response::Parts, known: Option<u64>) -> Option<Length> {
-    if asked.head_only || !framing::has_body(&Method::GET, parts.status) {
+fn length(properties: RequestProperties, parts: &response::Parts, known: Option<u64>) -> Option<Length> {
+    if properties.head_only || !framing::has_body(&Method::GET, parts.status) {
         return None;
     }
     match framing::outgoing(&parts.headers, known) {
-        Length::Chunked if asked.version != Version::HTTP_11 => Some(Length::UntilClose),
+        Length::Chunked if properties.version != Version::HTTP_11 => Some(Length::UntilClose),
         length => Some(length),
     }
 }

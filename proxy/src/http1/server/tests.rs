@@ -61,7 +61,7 @@ fn upgrade(body: &Body) -> Answer {
 impl Service for Handler {
     type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-    async fn answer(&self, request: Request<Body>) -> Answer {
+    async fn handle(&self, request: Request<Body>) -> Answer {
         let (parts, mut body) = request.into_parts();
         let path = parts.uri.path().to_owned();
         self.0.seen.borrow_mut().push(format!("{} {path}", parts.method));
@@ -185,7 +185,7 @@ fn ok(body: &str) -> String {
 }
 
 #[test]
-fn requests_are_answered_in_order_on_one_connection() {
+fn responses_are_sent_in_the_order_of_requests() {
     run(async {
         let mut client = Client::new(1 << 16);
         client.send("GET /a HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -316,7 +316,7 @@ fn an_unread_body_that_is_here_is_skipped_and_one_that_is_not_ends_the_connectio
 }
 
 #[test]
-fn answers_without_bodies_have_none() {
+fn responses_without_bodies_have_none() {
     run(async {
         let mut client = Client::new(1 << 16);
         client.send("HEAD /large HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -329,7 +329,7 @@ fn answers_without_bodies_have_none() {
 }
 
 #[test]
-fn trailers_go_only_to_those_who_take_them() {
+fn trailers_are_sent_only_to_clients_that_accept_them() {
     run(async {
         let mut client = Client::new(1 << 16);
         client.send("GET /trailers HTTP/1.1\r\nhost: a\r\nte: trailers\r\n\r\n").await;
@@ -340,7 +340,7 @@ fn trailers_go_only_to_those_who_take_them() {
 }
 
 #[test]
-fn http_1_0_has_no_chunks_and_keeps_only_what_is_asked_for() {
+fn http_1_0_has_no_chunks_and_persists_only_on_request() {
     run(async {
         let mut client = Client::new(1 << 16);
         client.send("GET /a HTTP/1.0\r\nconnection: keep-alive\r\n\r\n").await;
@@ -356,7 +356,7 @@ fn http_1_0_has_no_chunks_and_keeps_only_what_is_asked_for() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_is_not_ended_in_order() {
+fn an_incomplete_response_is_not_terminated_properly() {
     run(async {
         let mut client = Client::new(1 << 16);
         client.send("GET /short HTTP/1.1\r\nhost: a\r\n\r\nGET /next HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -367,7 +367,7 @@ fn an_answer_that_breaks_off_is_not_ended_in_order() {
 }
 
 #[test]
-fn a_slow_head_is_told_so_and_a_silent_connection_is_just_kept() {
+fn a_slow_head_gets_408_and_a_silent_connection_stays_open() {
     run(async {
         let mut client = Client::new(1 << 16);
         tokio::time::sleep(Duration::from_secs(100)).await;
@@ -381,7 +381,7 @@ fn a_slow_head_is_told_so_and_a_silent_connection_is_just_kept() {
 }
 
 #[test]
-fn a_client_that_ends_its_side_gets_its_answer_if_it_comes_soon() {
+fn a_half_closed_client_gets_its_response_within_the_grace_period() {
     run(async {
         let mut client = Client::new(1 << 16);
         client.send("GET /wait HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -394,7 +394,7 @@ fn a_client_that_ends_its_side_gets_its_answer_if_it_comes_soon() {
 }
 
 #[test]
-fn a_request_is_given_up_when_its_client_is_gone() {
+fn a_request_is_cancelled_when_its_client_is_gone() {
     run(async {
         let mut client = Client::new(1 << 16);
         client.send("GET /wait HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -405,7 +405,7 @@ fn a_request_is_given_up_when_its_client_is_gone() {
 }
 
 #[test]
-fn closing_ends_idle_connections_and_the_rest_after_their_answer() {
+fn closing_ends_idle_connections_and_others_after_their_response() {
     run(async {
         let mut busy = Client::new(1 << 16);
         busy.send("GET /wait HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -423,7 +423,7 @@ fn closing_ends_idle_connections_and_the_rest_after_their_answer() {
 }
 
 #[test]
-fn an_upgrade_hands_over_the_stream_with_what_was_read() {
+fn an_upgrade_passes_on_the_stream_with_the_bytes_read_ahead() {
     run(async {
         let mut client = Client::new(1 << 16);
         client
@@ -478,7 +478,7 @@ fn a_connection_costs_no_buffer_while_it_idles() {
 }
 
 #[test]
-fn what_an_idle_connection_holds_is_small() {
+fn an_idle_connection_uses_little_memory() {
     run(async {
         let size = size_of_val(&serve(duplex(1).0, SETTINGS, Handler(Rc::default())));
         assert!(size <= 1536, "{size} bytes for each connection");

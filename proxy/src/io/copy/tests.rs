@@ -11,7 +11,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 #[tokio::test]
-async fn a_half_closed_connection_goes_on_the_other_way() {
+async fn a_half_closed_connection_continues_in_the_other_direction() {
     let (mut client, mut down) = duplex(64);
     let (mut up, mut server) = duplex(64);
     let progress = Progress::default();
@@ -78,7 +78,7 @@ pub(crate) fn plain(socket: TcpStream) -> Stream {
 }
 
 #[tokio::test]
-async fn bulk_between_sockets_arrives_whole_and_in_order_among_small_parts() {
+async fn large_and_small_parts_between_sockets_arrive_completely_and_in_order() {
     let ((mut client, down), (up, mut server)) = (sockets().await, sockets().await);
     let (mut down, mut up) = (plain(down), plain(up));
     let progress = Progress::default();
@@ -246,7 +246,7 @@ async fn an_aborted_connection_resets_the_other_and_one_that_ends_ends_it() {
 }
 
 #[tokio::test]
-async fn a_tls_peer_that_ends_its_side_without_a_word_still_gets_its_answer() {
+async fn a_tls_peer_that_closes_without_close_notify_still_gets_its_response() {
     for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
         let ((mut peer, near), (ours, mut other)) = (over_tls(version).await, sockets().await);
         let asking = async {

@@ -89,7 +89,7 @@ async fn exchange<S: AsyncRead + AsyncWrite>(stream: S, sent: &[u8], write: usiz
 }
 
 #[tokio::test]
-async fn bulk_arrives_in_order_both_ways_at_once() {
+async fn bulk_data_arrives_in_order_in_both_directions() {
     let sent = pattern(8 << 20);
     for (role, version, write, read) in [
         (Role::Client, TlsVersion::V1_3, 1 << 20, 1000),
@@ -141,7 +141,7 @@ async fn nothing_is_written_after_the_end() {
 }
 
 #[tokio::test]
-async fn what_was_agreed_on_can_be_asked_for() {
+async fn negotiated_parameters_are_available() {
     for role in ROLES {
         for version in BOTH {
             let (ours, theirs) = connected(role, meeting(version, true)).await;
@@ -157,7 +157,7 @@ async fn what_was_agreed_on_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn a_client_whose_certificate_is_refused_is_told_by_an_alert() {
+async fn a_client_with_a_refused_certificate_gets_an_alert() {
     for version in BOTH {
         let (ours, theirs) = handshakes(Role::Server, meeting(version, false)).await;
         let error = ours.unwrap_err();
@@ -173,7 +173,7 @@ async fn a_client_whose_certificate_is_refused_is_told_by_an_alert() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_refused_is_told_by_an_alert_and_its_alerts_are_errors_of_ours() {
+async fn a_refused_server_gets_an_alert_and_its_alerts_become_errors() {
     for version in BOTH {
         let (server, _) = meeting(version, true);
         let (_, stranger) = meeting(version, true);
@@ -212,7 +212,7 @@ async fn a_peer_that_ends_amid_the_handshake_is_an_unexpected_end() {
 }
 
 #[tokio::test]
-async fn an_end_without_a_word_is_an_error_after_all_that_came_whole() {
+async fn an_end_without_close_notify_is_an_error_after_all_complete_records() {
     for cut in [0, 3, 40] {
         let (mut ours, mut theirs) = connected(Role::Client, meeting(TlsVersion::V1_3, true)).await;
         theirs.write_all(b"all of this").await.unwrap();
@@ -232,7 +232,7 @@ async fn an_end_without_a_word_is_an_error_after_all_that_came_whole() {
 }
 
 #[tokio::test]
-async fn keys_are_renewed_as_often_as_the_peer_asks() {
+async fn keys_are_updated_at_the_peers_request() {
     for role in ROLES {
         let (mut ours, mut theirs) = connected(role, meeting(TlsVersion::V1_3, true)).await;
         for turn in 0..100u8 {
@@ -272,7 +272,7 @@ async fn a_ticket_that_comes_after_the_handshake_resumes_the_next_one() {
 }
 
 #[tokio::test]
-async fn what_is_no_tls_is_refused_with_an_alert() {
+async fn malformed_tls_is_refused_with_an_alert() {
     let (server, _) = meeting(TlsVersion::V1_3, true);
     for bytes in [&b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"[..], &[0; 100], &[22, 3, 1, 0, 2, 9, 9, 9, 9]] {
         let (ours, mut peer) = sockets().await;
@@ -433,7 +433,7 @@ impl ByHand {
 }
 
 #[tokio::test]
-async fn a_message_that_comes_byte_by_byte_in_many_records_stands_in_nobodys_way() {
+async fn a_message_split_into_single_byte_records_is_processed() {
     let (server, client) = meeting(TlsVersion::V1_3, true);
     let mut server = ServerConfig::clone(&server);
     server.max_fragment_size = Some(64);
@@ -476,7 +476,7 @@ async fn a_message_that_comes_byte_by_byte_in_many_records_stands_in_nobodys_way
 }
 
 #[tokio::test]
-async fn an_alert_of_the_peer_is_told_by_its_name() {
+async fn an_alert_of_the_peer_is_reported_by_name() {
     let (mut ours, mut theirs) = connected(Role::Server, meeting(TlsVersion::V1_3, true)).await;
     ours.socket.write_all(&[7; 40]).await.unwrap();
     theirs.read(&mut [0]).await.unwrap_err();
@@ -531,7 +531,7 @@ async fn relay(peer: TcpStream, us: TcpStream, damage: Damage, at: usize) {
 }
 
 #[tokio::test]
-async fn whatever_happens_to_bytes_on_their_way_our_end_comes_to_an_end() {
+async fn our_end_terminates_for_any_modification_of_the_bytes() {
     let configs = BOTH.map(|version| meeting(version, true));
     let damages = [Damage::Flipped, Damage::Dropped, Damage::Doubled, Damage::Cut];
     for (case, at) in (0..2400).step_by(13).enumerate() {

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_lose_what_the_listener_does_not_want() {
+    fn hosts_are_stripped_as_the_listener_configures() {
         for (host_port, dot, before, after) in [
             (HostPort::Keep, false, "a.:80", "a.:80"),
             (HostPort::Strip, false, "a:80", "a"),

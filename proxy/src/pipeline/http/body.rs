@@ -101,7 +101,7 @@ impl ResponseBody {
             && let Some(returned) = upstream.returned.take()
         {
             if let Some(exchange) = &self.exchange {
-                exchange.mark(Point::AnswerEnds);
+                exchange.mark(Point::UpstreamResponseEnds);
             }
             returned.complete();
         }
@@ -180,7 +180,7 @@ impl ResponseBody {
                 if let Some(exchange) = &this.exchange {
                     match (frame.data_ref(), frame.trailers_ref()) {
                         (Some(data), _) => {
-                            exchange.extra(|extra| extra.mark_first(Point::AnswerBodyBegins, now()));
+                            exchange.extra(|extra| extra.mark_first(Point::UpstreamBodyBegins, now()));
                             exchange.sent(data);
                         }
                         (None, Some(trailers)) => exchange.trailers(trailers),

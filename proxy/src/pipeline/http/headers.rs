@@ -189,9 +189,9 @@ fn origin(headers: &mut HeaderMap, seen: Survey, edge: bool, outside: Option<Soc
 
 /// Joins the cookie fields into which HTTP/2 may split a header (RFC 9113, 8.2.3).
 pub(super) fn join_cookies(headers: &mut HeaderMap) {
-    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if crumbs.len() > 1
-        && let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    let pairs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if pairs.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&pairs.join(&b"; "[..]))
     {
         headers.insert(header::COOKIE, joined);
     }
@@ -218,8 +218,8 @@ fn trusted_client(headers: &HeaderMap, http: &HttpConnection, peer: SocketAddr) 
     let listed = headers.get_all(&FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok());
     let listed: Vec<&str> = listed.flat_map(|v| v.split(',')).map(str::trim).collect();
     let place = listed.len().checked_sub(back + 1);
-    let told: Option<IpAddr> = place.and_then(|place| listed[place].parse().ok());
-    told.map_or(peer, |ip| SocketAddr::new(ip, 0))
+    let reported: Option<IpAddr> = place.and_then(|place| listed[place].parse().ok());
+    reported.map_or(peer, |ip| SocketAddr::new(ip, 0))
 }
 
 fn append_address(headers: &mut HeaderMap, ip: IpAddr) {
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_who_the_trusted_hops_say() {
+    fn the_client_address_comes_from_trusted_hops() {
         let xff = [("x-forwarded-for", "1.1.1.1, 2.2.2.2")];
         for (edge, hops, headers, expected, after) in [
             (true, 0, &xff[..], "10.0.0.7", Some("1.1.1.1, 2.2.2.2,10.0.0.7")),
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_on_this_machine_is_known_to_others_by_its_address() {
+    fn a_local_client_is_reported_with_the_machines_address() {
         let mut headers = HeaderMap::new();
         let http = HttpConnection { use_remote_address: true, ..settings() };
         let certificate = own();
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_believes_no_instructions_from_outside() {
+    fn an_edge_proxy_ignores_internal_headers_from_outside() {
         let mut headers =
             map(&[("x-envoy-retry-on", "5xx"), ("x-forwarded-proto", "https"), ("x-other", "1")]);
         let http = HttpConnection { use_remote_address: true, ..settings() };
@@ -437,15 +437,15 @@ mod tests {
             let http = HttpConnection { use_remote_address: edge, extra, ..settings() };
             let seen = Survey::of(&headers);
             let found = forwarded(&mut headers, seen, &http, &client(false, &own())).internal;
-            let told = headers.contains_key("x-envoy-retry-on");
-            assert_eq!((found, told), (internal, internal), "edge={edge} ranges={ranges} {hops:?}");
+            let reported = headers.contains_key("x-envoy-retry-on");
+            assert_eq!((found, reported), (internal, internal), "edge={edge} ranges={ranges} {hops:?}");
             assert!(headers.contains_key("x-envoy-other"));
             assert_eq!(headers.contains_key(INTERNAL), internal);
         }
     }
 
     #[test]
-    fn client_certificates_are_forwarded_as_the_listener_says() {
+    fn client_certificates_are_forwarded_as_the_listener_configures() {
         use ForwardMode::*;
         for (mode, mutual, before, after) in [
             (Sanitize, true, Some("x"), None),
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn request_ids_are_made_where_none_can_be_kept() {
+    fn request_ids_are_generated_unless_one_can_be_kept() {
         let edge = HttpConnection { use_remote_address: true, ..settings() };
         let random = || 0x1234_5678;
         let mut headers = map(&[("x-request-id", "mine")]);

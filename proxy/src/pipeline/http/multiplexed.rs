@@ -7,7 +7,7 @@ use super::survey::Survey;
 use crate::http1::date;
 use crate::http2::Body;
 use crate::http2::server::{Connection, Reply, Settings};
-use crate::io::{Stream, Warden};
+use crate::io::{Monitor, Stream};
 use crate::pipeline::downstream::Downstream;
 use crate::pipeline::live::State;
 use crate::send::Incoming;
@@ -28,13 +28,13 @@ pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
         head_timeout: model.headers_timeout.or(model.stream_idle_timeout),
     };
     let mut serving = Connection::new(stream, settings);
-    let warden = serving.warden().clone();
+    let monitor = serving.monitor().clone();
     let live = &connection.live;
     poll_fn(|context| {
         match live.state(context) {
             State::Cut => {
                 if live.is_over() {
-                    warden.dismiss();
+                    monitor.end();
                     // Anything that cannot be sent in one step is dropped.
                     let _ = serving.poll_next(context);
                 }
@@ -50,7 +50,7 @@ pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
     })
     .await;
     live.over();
-    report(&connection, &warden);
+    report(&connection, &monitor);
 }
 
 /// Handles a request in its own task, which ends if its stream is idle for too long.
@@ -59,7 +59,7 @@ fn begin(connection: &Rc<Downstream>, request: Request<Body>, reply: Reply) {
     let watch = live.streams.add(connection.thread.coarse());
     let connection = connection.clone();
     // Boxed, because a future is moved several times before it runs as a task, and this one is large.
-    let mut stream = Box::pin(async move { reply.send(pin!(answer(connection, request))).await });
+    let mut stream = Box::pin(async move { reply.send(pin!(respond(connection, request))).await });
     tokio::task::spawn_local(async move {
         let silent = poll_fn(|context| {
             if watch.is_silent(context) {
@@ -73,7 +73,7 @@ fn begin(connection: &Rc<Downstream>, request: Request<Body>, reply: Reply) {
     });
 }
 
-async fn answer(connection: Rc<Downstream>, request: Request<Body>) -> Response<ResponseBody> {
+async fn respond(connection: Rc<Downstream>, request: Request<Body>) -> Response<ResponseBody> {
     let mut response = request::answer(connection.clone(), request.map(Incoming::from)).await;
     complete(&connection, &mut response);
     response
@@ -96,8 +96,8 @@ fn complete(connection: &Downstream, response: &mut Response<ResponseBody>) {
     }
 }
 
-fn report(connection: &Downstream, warden: &Warden) {
-    if let Some(frames) = warden.flood() {
+fn report(connection: &Downstream, monitor: &Monitor) {
+    if let Some(frames) = monitor.flood() {
         connection.listener_stats().downstream_cx_http2_flood.add(1);
         let (listener, peer) = (&connection.live.listener, connection.peer);
         tracing::debug!(%listener, %peer, frames, "ended an HTTP/2 connection that its client floods with frames");

@@ -28,7 +28,7 @@ pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
     let settings = Settings { limits, head_timeout: model.headers_timeout.or(model.stream_idle_timeout) };
     let live = connection.live.clone();
     let closing = Rc::new(Cell::new(false));
-    let mut serving = pin!(server::serve(stream, settings, Answers { connection, closing: closing.clone() }));
+    let mut serving = pin!(server::serve(stream, settings, Handler { connection, closing: closing.clone() }));
     std::future::poll_fn(|context| {
         match live.state(context) {
             State::Cut => return Poll::Ready(()),
@@ -40,21 +40,21 @@ pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
     .await;
 }
 
-struct Answers {
+struct Handler {
     connection: Rc<Downstream>,
     closing: Rc<Cell<bool>>,
 }
 
-impl Service for Answers {
+impl Service for Handler {
     type Body = ResponseBody;
 
-    fn answer(&self, request: Request<Body>) -> impl Future<Output = Response<ResponseBody>> {
+    fn handle(&self, request: Request<Body>) -> impl Future<Output = Response<ResponseBody>> {
         request::answer(self.connection.clone(), request.map(Incoming::from))
     }
 
     fn refuse(&self, invalid: Invalid, head: Option<Parts>) -> Response<ResponseBody> {
         let listener = &self.connection.live.listener;
-        tracing::debug!(%listener, peer = %self.connection.peer, reason = %invalid, "refused what is no request");
+        tracing::debug!(%listener, peer = %self.connection.peer, reason = %invalid, "refused a malformed request");
         let stats = self.connection.listener_stats();
         if invalid != Invalid::Slow {
             stats.downstream_cx_protocol_error.add(1);

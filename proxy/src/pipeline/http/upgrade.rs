@@ -101,7 +101,7 @@ mod tests {
     use http::Request;
 
     #[test]
-    fn one_header_asks_for_one_protocol_of_the_list() {
+    fn an_upgrade_must_name_one_protocol_of_the_list() {
         let table: [(Version, &[&str], Result<bool, u16>); 19] = [
             (Version::HTTP_11, &["websocket"], Ok(true)),
             (Version::HTTP_11, &["WebSocket"], Ok(true)),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_that_connection_does_not_name_concerns_nobody() {
+    fn an_upgrade_header_that_connection_does_not_name_is_ignored() {
         let request = Request::get("/").header("upgrade", "other").header("connection", "keep-alive");
         let (parts, ()) = request.body(()).unwrap().into_parts();
         assert_eq!(wanted(&parts, &[]).ok(), Some(false));

@@ -1,7 +1,7 @@
 //! Pure. What the logs of a chain need from a request: headers by name, and facts that are collected only if a log
 //! names them.
 
-use api::format::operator::{Counted, End, Fact, Holder, Moment, Operator, Point, Side};
+use api::format::operator::{CertificateOwner, Counted, End, Fact, Moment, Operator, Point, Side};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::{Array, SmallVec};
 
@@ -90,7 +90,7 @@ impl Needs {
             | Operator::Address(End::DirectLocal, _)
             | Operator::Tls(Side::Upstream, _)
             | Operator::Time(Moment::UpstreamFrom | Moment::UpstreamUntil, _)
-            | Operator::Certificate(Holder::Upstream, _) => (true, false),
+            | Operator::Certificate(CertificateOwner::Upstream, _) => (true, false),
             Operator::Duration(from, to, _) => (is_marked(*from) || is_marked(*to), false),
             Operator::Request(..)
             | Operator::RequestWithoutQuery(..)
@@ -124,9 +124,9 @@ impl Needs {
             | Operator::MachineName
             | Operator::Environment(_)
             | Operator::FirstOf(_)
-            | Operator::Certificate(Holder::Peer, Fact::Uris | Fact::Dns | Fact::Subject)
+            | Operator::Certificate(CertificateOwner::Peer, Fact::Uris | Fact::Dns | Fact::Subject)
             | Operator::Nothing => (false, false),
-            Operator::Certificate(Holder::Peer | Holder::Local, _)
+            Operator::Certificate(CertificateOwner::Peer | CertificateOwner::Local, _)
             | Operator::Time(Moment::PeerFrom | Moment::PeerUntil, _) => (true, true),
         };
         self.extra |= extra;
@@ -138,7 +138,7 @@ impl Needs {
 fn is_marked(point: Point) -> bool {
     match point {
         Point::RequestBegins
-        | Point::AnswerBegins
+        | Point::UpstreamResponseBegins
         | Point::ResponseEnds
         | Point::ConnectionBegins
         | Point::ConnectionEnds => false,
@@ -148,8 +148,8 @@ fn is_marked(point: Point) -> bool {
         | Point::Secured
         | Point::SendBegins
         | Point::SendEnds
-        | Point::AnswerBodyBegins
-        | Point::AnswerEnds
+        | Point::UpstreamBodyBegins
+        | Point::UpstreamResponseEnds
         | Point::ResponseBegins => true,
     }
 }

@@ -1,10 +1,10 @@
 //! Pure. Compiled operators of log formats: each header refers to its position among the captured headers.
 
 use super::captures::{Captured, Captures};
-use crate::config::surroundings;
+use crate::config::environment;
 use api::format::operator::{
-    Attempted, Counted, End, Fact, Field, GrpcStatus, Holder, Host, Moment, Operator as Meant, Part, Point,
-    Precision, ServerName, Session, Side, Which,
+    Attempted, CertificateOwner, Counted, End, Fact, Field, GrpcStatus, Host, Moment, Operator as Meant,
+    Part, Point, Precision, ServerName, Session, Side, Which,
 };
 use api::format::time::Shape;
 use http::HeaderName;
@@ -62,7 +62,7 @@ pub(super) enum Operator {
     FilterChain,
     ConnectionId,
     UpstreamConnectionId,
-    Certificate(Holder, Fact),
+    Certificate(CertificateOwner, Fact),
     Tls(Side, Session),
     GrpcStatus(GrpcStatus),
     LogType,
@@ -132,8 +132,8 @@ impl Operator {
                 let each = list.iter().map(|(operator, longest)| Self::compile(operator, *longest, captures));
                 Self::FirstOf(each.collect::<Option<_>>()?, longest)
             }
-            Meant::MachineName => Self::Constant(surroundings::host_name().into()),
-            Meant::Environment(name) => Self::Constant(surroundings::environment(name, longest).into()),
+            Meant::MachineName => Self::Constant(environment::host_name().into()),
+            Meant::Environment(name) => Self::Constant(environment::value(name, longest).into()),
             Meant::UniqueId
             | Meant::Time(..)
             | Meant::Duration(..)

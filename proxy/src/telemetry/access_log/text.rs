@@ -222,12 +222,12 @@ mod tests {
         }
 
         #[test]
-        fn numbers_read_as_the_standard_way_writes_them(value: u64) {
+        fn numbers_are_formatted_as_by_the_standard_library(value: u64) {
             prop_assert_eq!(made(|out| number(out, value)), value.to_string());
         }
 
         #[test]
-        fn addresses_read_as_the_standard_way_writes_them(v4: u32, v6: u128, port: u16, four: bool) {
+        fn addresses_are_formatted_as_by_the_standard_library(v4: u32, v6: u128, port: u16, four: bool) {
             let host = if four { IpAddr::V4(v4.into()) } else { IpAddr::V6(v6.into()) };
             prop_assert_eq!(made(|out| ip(out, host)), host.to_string());
             let full = SocketAddr::new(host, port);

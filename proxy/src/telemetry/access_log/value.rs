@@ -8,7 +8,8 @@ use crate::flow::flags::Flags;
 use crate::flow::record::{Detail, NO_GRPC_STATUS, Record, Traffic};
 use crate::flow::unique;
 use api::format::operator::{
-    Attempted, Counted, End, Fact, GrpcStatus, Holder, Moment, Part, Point, Precision, Session, Side,
+    Attempted, CertificateOwner, Counted, End, Fact, GrpcStatus, Moment, Part, Point, Precision, Session,
+    Side,
 };
 use api::format::time::Shape;
 use http::HeaderValue;
@@ -263,7 +264,7 @@ fn point(point: Point, record: &Record, detail: &Detail) -> Option<i128> {
     let nanos = |time: Duration| i128::try_from(time.as_nanos()).unwrap_or(i128::MAX);
     match (point, is_tcp(record)) {
         (Point::RequestBegins, _) | (Point::ConnectionBegins, true) => Some(0),
-        (Point::AnswerBegins, _) => detail.responded.map(nanos),
+        (Point::UpstreamResponseBegins, _) => detail.responded.map(nanos),
         (Point::ResponseEnds, false) | (Point::ConnectionEnds, true) => Some(nanos(record.duration)),
         (Point::ConnectionBegins | Point::ConnectionEnds, false) | (Point::ResponseEnds, true) => None,
         (
@@ -273,8 +274,8 @@ fn point(point: Point, record: &Record, detail: &Detail) -> Option<i128> {
             | Point::Secured
             | Point::SendBegins
             | Point::SendEnds
-            | Point::AnswerBodyBegins
-            | Point::AnswerEnds
+            | Point::UpstreamBodyBegins
+            | Point::UpstreamResponseEnds
             | Point::ResponseBegins,
             _,
         ) => detail.extra.as_ref()?.nanos(point),
@@ -300,17 +301,21 @@ fn address(end: End, part: Part, detail: &Detail) -> Value<'_> {
     })
 }
 
-fn certificate(holder: Holder, fact: Fact, detail: &Detail) -> Value<'_> {
+fn certificate(holder: CertificateOwner, fact: Fact, detail: &Detail) -> Value<'_> {
     let extra = detail.extra.as_deref();
     let certificate = match (holder, fact, detail.peer.as_deref()) {
-        (Holder::Peer, Fact::Uris, Some(peer)) if !peer.uris.is_empty() => return Value::Uris(&peer.uris),
-        (Holder::Peer, Fact::Dns, Some(peer)) if !peer.dns.is_empty() => return Value::Names(&peer.dns),
-        (Holder::Peer, Fact::Subject, Some(peer)) if !peer.subject.is_empty() => {
+        (CertificateOwner::Peer, Fact::Uris, Some(peer)) if !peer.uris.is_empty() => {
+            return Value::Uris(&peer.uris);
+        }
+        (CertificateOwner::Peer, Fact::Dns, Some(peer)) if !peer.dns.is_empty() => {
+            return Value::Names(&peer.dns);
+        }
+        (CertificateOwner::Peer, Fact::Subject, Some(peer)) if !peer.subject.is_empty() => {
             return Value::Escaped(&peer.subject);
         }
-        (Holder::Peer, ..) => extra.and_then(|e| e.certificates.as_ref()?.peer.as_ref()),
-        (Holder::Local, ..) => extra.and_then(|e| e.certificates.as_ref()?.local.as_ref()),
-        (Holder::Upstream, ..) => extra.and_then(|e| e.upstream.as_ref()?.certificate()),
+        (CertificateOwner::Peer, ..) => extra.and_then(|e| e.certificates.as_ref()?.peer.as_ref()),
+        (CertificateOwner::Local, ..) => extra.and_then(|e| e.certificates.as_ref()?.local.as_ref()),
+        (CertificateOwner::Upstream, ..) => extra.and_then(|e| e.upstream.as_ref()?.certificate()),
     };
     let Some(certificate) = certificate else { return Value::Absent };
     Some(certificate.fact(fact)).filter(|text| !text.is_empty()).map_or(Value::Absent, Value::Escaped)

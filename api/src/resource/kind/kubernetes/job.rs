@@ -28,7 +28,7 @@ pub const JOB: Descriptor = Descriptor {
     schema: None,
 };
 
-/// The status of a Job in kubectl's words.
+/// The status of a Job, as kubectl prints it.
 fn word(job: &Value) -> String {
     let holds = |kind: &str| {
         items(job, ".status.conditions").any(|one| one["type"] == kind && one["status"] == "True")
@@ -57,7 +57,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn jobs_show_how_they_ended_and_how_long_they_took() {
+    fn jobs_show_their_status_and_duration() {
         let job = |conditions: Value| json!({"spec": {"completions": 3}, "status": {"succeeded": 1, "conditions": conditions}});
         let both =
             json!([{"type": "SuccessCriteriaMet", "status": "True"}, {"type": "Complete", "status": "True"}]);

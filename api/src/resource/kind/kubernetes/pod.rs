@@ -1,4 +1,4 @@
-//! Pure. `Pod`, with its status in kubectl's words.
+//! Pure. `Pod`, with its status as kubectl prints it.
 
 use crate::resource::column::{AGE, Column, items, listed, or, text};
 use crate::resource::descriptor::Descriptor;
@@ -86,7 +86,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_words_for_a_pod_are_kubectls() {
+    fn the_status_of_a_pod_is_the_same_as_in_kubectl() {
         let pod = |status: Value| {
             json!({"spec": {"initContainers": [{"name": "setup"}, {"name": "istio-proxy", "restartPolicy": "Always"}]},
                 "status": status})

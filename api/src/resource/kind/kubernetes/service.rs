@@ -111,7 +111,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_cells_of_services_are_kubectls() {
+    fn the_cells_of_services_are_the_same_as_in_kubectl() {
         let table = [
             (json!({"ports": [{"port": 80}]}), ("<none>", "80/TCP")),
             (json!({"type": "ExternalName", "externalName": "a.test"}), ("a.test", "<none>")),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_endpoints_the_first_are_shown() {
+    fn only_the_first_of_many_endpoints_are_listed() {
         let subset = json!({"addresses": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}], "ports": [{"port": 80}, {"port": 81}]});
         let object = json!({"subsets": [subset]});
         assert_eq!(few(addresses(&object)), "10.0.0.1:80,10.0.0.1:81,10.0.0.2:80 + 1 more...");

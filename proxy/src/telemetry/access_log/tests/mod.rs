@@ -95,7 +95,7 @@ fn json_keeps_numbers_and_nulls() {
 }
 
 #[test]
-fn what_is_empty_is_left_out_where_a_log_wants_that() {
+fn empty_values_are_omitted_if_the_log_omits_them() {
     for (format, expected) in [
         (text("[%ROUTE_NAME%] [%PROTOCOL%]\n"), "[] [HTTP/1.1]\n"),
         (

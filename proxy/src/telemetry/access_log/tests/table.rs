@@ -8,7 +8,7 @@ use crate::flow::peer::Peer;
 use crate::flow::record::NO_GRPC_STATUS;
 use crate::flow::tls::Session;
 use api::format::operator::Point;
-use api::format::{Meaning, Seen, rows};
+use api::format::{AllowedTraffic, Meaning, rows};
 use api::model::listener::{ChainMatch, FilterChain, Protocol, TcpProxy};
 use api::model::route::ClusterChoice;
 use http::{HeaderName, HeaderValue};
@@ -32,10 +32,10 @@ fn each_operator_is_written_as_it_is_of_a_request_and_a_connection() {
                 Some(start) => assert!(made.starts_with(start), "{written_as} of {traffic:?}: {made}"),
                 None => assert_eq!(made, *expected, "{written_as} of {traffic:?}"),
             }
-            let unseen = match row.seen {
-                Seen::Both => false,
-                Seen::Http => traffic == Traffic::Tcp,
-                Seen::Tcp => traffic == Traffic::Http,
+            let unseen = match row.traffic {
+                AllowedTraffic::Both => false,
+                AllowedTraffic::Http => traffic == Traffic::Tcp,
+                AllowedTraffic::Tcp => traffic == Traffic::Http,
             };
             assert!(
                 !unseen || ["-", "0", ""].contains(&made.as_str()),
@@ -51,7 +51,7 @@ fn each_operator_is_written_as_it_is_of_a_request_and_a_connection() {
 }
 
 #[test]
-fn what_is_never_there_is_null_in_json() {
+fn values_that_are_never_available_are_null_in_json() {
     for row in rows().filter(|row| matches!(row.meaning, Meaning::Nothing(_))) {
         let log = log(json(&serde_json::json!({"a": row.example()})), false);
         assert_eq!(written(&log, &full(&log, Traffic::Http)), "{\"a\":null}\n", "{}", row.name);
@@ -82,7 +82,7 @@ fn values_keep_their_types_in_json() {
 
 proptest! {
     #[test]
-    fn what_the_grammar_takes_can_be_written(
+    fn all_operators_of_the_grammar_can_be_logged(
         row in prop::sample::select(rows().collect::<Vec<_>>()),
         argument in prop::sample::select(ARGUMENTS),
         longest in prop::option::of(0usize..4),
@@ -177,8 +177,8 @@ fn extra(traffic: Traffic) -> Extra {
         extra.mark(Point::RequestEnds, after(1_500));
         extra.mark(Point::SendBegins, after(1_000));
         extra.mark_sent(after(1_500));
-        extra.mark(Point::AnswerBodyBegins, after(5_200));
-        extra.mark(Point::AnswerEnds, after(6_000));
+        extra.mark(Point::UpstreamBodyBegins, after(5_200));
+        extra.mark(Point::UpstreamResponseEnds, after(6_000));
         extra.mark(Point::ResponseBegins, after(5_100));
         (extra.request_head, extra.response_head, extra.trailers) = (11, 12, 13);
     }

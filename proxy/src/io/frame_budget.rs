@@ -7,24 +7,24 @@ use std::time::{Duration, Instant};
 
 /// The remaining budget of a peer.
 #[derive(Debug)]
-pub(super) struct Purse {
+pub(super) struct FrameBudget {
     left: u32,
     /// The peer is a server. Its HEADERS are responses, which our requests have paid for; interim responses cost a
     /// frame as well.
     server: bool,
     /// When time last refilled the budget. The clock is read only when the budget is exhausted.
-    paid: Instant,
+    refilled: Instant,
 }
 
-impl Purse {
+impl FrameBudget {
     /// Creates the budget for a client's frames.
     pub(super) fn of_client(now: Instant) -> Self {
-        Self { left: MOST, server: false, paid: now }
+        Self { left: MOST, server: false, refilled: now }
     }
 
     /// Creates the budget for a server's frames.
     pub(super) fn of_server(now: Instant) -> Self {
-        Self { left: MOST, server: true, paid: now }
+        Self { left: MOST, server: true, refilled: now }
     }
 
     /// Charges a received frame. Returns the name of its kind if the budget is exhausted.
@@ -33,13 +33,13 @@ impl Purse {
         head: FrameHead,
         now: impl FnOnce() -> Instant,
     ) -> Option<&'static str> {
-        let answer = (self.server && head.kind == HEADERS).then_some("HEADERS");
-        let Some(name) = answer.or_else(|| idle(head)) else {
-            self.earn(if head.kind == HEADERS { PER_HEADERS } else { PER_DATA });
+        let response = (self.server && head.kind == HEADERS).then_some("HEADERS");
+        let Some(name) = response.or_else(|| idle(head)) else {
+            self.add(if head.kind == HEADERS { PER_HEADERS } else { PER_DATA });
             return None;
         };
         if self.left == 0 {
-            self.pay_out(now());
+            self.refill(now());
         }
         match self.left.checked_sub(1) {
             Some(left) => {
@@ -53,19 +53,19 @@ impl Purse {
     /// Notes a sent frame: the peer may respond to each DATA or HEADERS frame with some frames that carry no data.
     pub(super) fn sent(&mut self, head: FrameHead) {
         if matches!(head.kind, DATA | HEADERS) {
-            self.earn(PER_ANSWER);
+            self.add(PER_SENT_FRAME);
         }
     }
 
-    fn earn(&mut self, frames: u32) {
+    fn add(&mut self, frames: u32) {
         self.left = (self.left + frames).min(MOST);
     }
 
-    fn pay_out(&mut self, now: Instant) {
-        let due = now.saturating_duration_since(self.paid).as_millis() / PAY.as_millis();
+    fn refill(&mut self, now: Instant) {
+        let due = now.saturating_duration_since(self.refilled).as_millis() / REFILL.as_millis();
         if due > 0 {
-            self.paid = now;
-            self.earn(u32::try_from(due).unwrap_or(MOST).min(MOST));
+            self.refilled = now;
+            self.add(u32::try_from(due).unwrap_or(MOST).min(MOST));
         }
     }
 }
@@ -94,9 +94,9 @@ const MOST: u32 = 2000;
 const PER_HEADERS: u32 = 10;
 const PER_DATA: u32 = 2;
 /// Frames earned by each frame that we send: the peer updates windows and measures round trips for it.
-const PER_ANSWER: u32 = 10;
+const PER_SENT_FRAME: u32 = 10;
 /// The time that earns one frame.
-const PAY: Duration = Duration::from_millis(10);
+const REFILL: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
@@ -106,43 +106,43 @@ mod tests {
         FrameHead { length, kind, flags: 0, stream: 1 }
     }
 
-    fn spend(purse: &mut Purse, kind: u8, now: Instant) -> u32 {
-        (0..u32::MAX).take_while(|_| purse.received(head(kind, 0), || now).is_none()).count() as u32
+    fn spend(budget: &mut FrameBudget, kind: u8, now: Instant) -> u32 {
+        (0..u32::MAX).take_while(|_| budget.received(head(kind, 0), || now).is_none()).count() as u32
     }
 
     #[tokio::test(start_paused = true)]
-    async fn frames_that_carry_nothing_are_limited() {
+    async fn frames_without_data_are_limited() {
         let now = tokio::time::Instant::now().into_std();
         for kind in [DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION, 0xbe] {
-            assert_eq!(spend(&mut Purse::of_client(now), kind, now), MOST, "frames of kind {kind}");
+            assert_eq!(spend(&mut FrameBudget::of_client(now), kind, now), MOST, "frames of kind {kind}");
         }
         let last = FrameHead { flags: END_STREAM, ..head(DATA, 0) };
         assert_eq!(idle(last), None, "the end of a body carries its end");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn work_and_time_earn_more() {
+    async fn traffic_and_time_refill_the_budget() {
         let now = tokio::time::Instant::now().into_std();
-        let mut purse = Purse::of_client(now);
-        spend(&mut purse, PING, now);
-        assert_eq!(spend(&mut purse, PING, now), 0);
-        assert_eq!(spend(&mut purse, PING, now + Duration::from_secs(1)), 100);
-        purse.received(head(HEADERS, 20), || now);
-        purse.received(head(DATA, 20), || now);
-        purse.sent(head(DATA, 20));
-        assert_eq!(spend(&mut purse, WINDOW_UPDATE, now), 22);
-        assert_eq!(spend(&mut purse, PING, now + Duration::from_secs(3600)), MOST, "not more is saved up");
+        let mut budget = FrameBudget::of_client(now);
+        spend(&mut budget, PING, now);
+        assert_eq!(spend(&mut budget, PING, now), 0);
+        assert_eq!(spend(&mut budget, PING, now + Duration::from_secs(1)), 100);
+        budget.received(head(HEADERS, 20), || now);
+        budget.received(head(DATA, 20), || now);
+        budget.sent(head(DATA, 20));
+        assert_eq!(spend(&mut budget, WINDOW_UPDATE, now), 22);
+        assert_eq!(spend(&mut budget, PING, now + Duration::from_secs(3600)), MOST, "not more is saved up");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn interim_answers_are_no_work() {
+    async fn interim_responses_refill_nothing() {
         let now = tokio::time::Instant::now().into_std();
-        let mut purse = Purse::of_server(now);
-        let interim = |purse: &mut Purse| {
-            (0..u32::MAX).take_while(|_| purse.received(head(HEADERS, 9), || now).is_none()).count()
+        let mut budget = FrameBudget::of_server(now);
+        let interim = |budget: &mut FrameBudget| {
+            (0..u32::MAX).take_while(|_| budget.received(head(HEADERS, 9), || now).is_none()).count()
         };
-        assert_eq!(interim(&mut purse), MOST as usize);
-        purse.sent(head(HEADERS, 20));
-        assert_eq!(interim(&mut purse), PER_ANSWER as usize, "a request earns its answer");
+        assert_eq!(interim(&mut budget), MOST as usize);
+        budget.sent(head(HEADERS, 20));
+        assert_eq!(interim(&mut budget), PER_SENT_FRAME as usize, "a request earns its answer");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 /// The value of an environment variable, optionally cut to a length. An unset variable is a dash, as in Envoy, in
 /// headers and JSON too.
-pub fn environment(name: &str, longest: Option<usize>) -> String {
+pub fn value(name: &str, longest: Option<usize>) -> String {
     let value = variable(name).unwrap_or_else(|| "-".to_owned());
     value.chars().take(longest.unwrap_or(usize::MAX)).collect()
 }
@@ -30,8 +30,8 @@ mod tests {
     #[test]
     fn the_machine_and_the_environment_are_text() {
         assert!(!host_name().is_empty());
-        assert_eq!(environment("THERE_IS_NO_SUCH_THING", None), "-");
-        let path = environment("PATH", None);
-        assert_eq!(environment("PATH", Some(3)), path.chars().take(3).collect::<String>());
+        assert_eq!(value("THERE_IS_NO_SUCH_THING", None), "-");
+        let path = value("PATH", None);
+        assert_eq!(value("PATH", Some(3)), path.chars().take(3).collect::<String>());
     }
 }
