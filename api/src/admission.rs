@@ -1,5 +1,5 @@
-//! Pure. Reviews of Kubernetes' admission webhooks (`admission.k8s.io/v1` AdmissionReview), for API servers and webhooks.
-//! Only the fields that are used here are declared; others are ignored when a review is parsed.
+//! Pure. Reviews of Kubernetes' admission webhooks (`admission.k8s.io/v1` AdmissionReview), for API servers and
+//! webhooks. Only the fields that are used here are declared; others are ignored when a review is parsed.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -108,12 +108,12 @@ pub struct Status {
 
 impl AdmissionReview {
     /// A review with a request.
-    pub fn asking(request: Request) -> Self {
+    pub fn with_request(request: Request) -> Self {
         Self { request: Some(request), ..Self::empty() }
     }
 
     /// A review with a response.
-    pub fn answering(response: Response) -> Self {
+    pub fn with_response(response: Response) -> Self {
         Self { response: Some(response), ..Self::empty() }
     }
 
@@ -154,20 +154,20 @@ mod tests {
     #[test]
     fn reviews_have_the_json_of_kubernetes_without_absent_fields() {
         let request = Request { uid: "7".into(), operation: "CREATE".into(), ..Request::default() };
-        let asked = serde_json::to_value(AdmissionReview::asking(request.clone())).unwrap();
+        let with_request = serde_json::to_value(AdmissionReview::with_request(request.clone())).unwrap();
         assert_eq!(
-            asked,
+            with_request,
             json!({
                 "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
                 "request": {"uid": "7", "kind": {"group": "", "version": "", "kind": ""},
                     "operation": "CREATE", "object": null},
             })
         );
-        let parsed: AdmissionReview = serde_json::from_value(asked).unwrap();
+        let parsed: AdmissionReview = serde_json::from_value(with_request).unwrap();
         assert_eq!(parsed.request, Some(request));
-        let answered = AdmissionReview::answering(Response::allowed("7").patched(b"[]"));
+        let with_response = AdmissionReview::with_response(Response::allowed("7").patched(b"[]"));
         assert_eq!(
-            serde_json::to_value(&answered).unwrap()["response"],
+            serde_json::to_value(&with_response).unwrap()["response"],
             json!({"uid": "7", "allowed": true, "patch": "W10=", "patchType": "JSONPatch"})
         );
         let denied = serde_json::to_value(Response::denied("7", "no".into())).unwrap();

@@ -105,7 +105,7 @@ impl<S> Clone for Certificates<S> {
 impl<S: CertificateService> Methods for Certificates<S> {
     const NAME: &'static str = "istio.v1.auth.IstioCertificateService";
 
-    fn answer<B>(self, method: &str, request: http::Request<B>, limit: usize) -> Boxed<http::Response<Body>>
+    fn call<B>(self, method: &str, request: http::Request<B>, limit: usize) -> Boxed<http::Response<Body>>
     where
         B: HttpBody + Send + 'static,
         B::Error: Into<StdError> + Send + 'static,

@@ -1,5 +1,5 @@
-//! Pure. Builds and parses Istio's names of clusters, routes and nodes. Exists because dashboards, tools and SNI routing
-//! depend on their exact form (`outbound|9080|v1|reviews.default.svc.cluster.local`).
+//! Pure. Builds and parses Istio's names of clusters, routes and nodes. Exists because dashboards, tools and SNI
+//! routing depend on their exact form (`outbound|9080|v1|reviews.default.svc.cluster.local`).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};

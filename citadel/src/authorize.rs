@@ -24,8 +24,9 @@ pub fn permit(policy: &Policy, caller: &Caller, requested: &Requested) -> Result
 
 /// Refuses a client that asks to act for another identity, as a node's proxy does for its pods.
 pub fn acts_for_itself(message: &IstioCertificateRequest) -> Result<(), Denied> {
-    let asks = message.metadata.as_ref().is_some_and(|metadata| metadata.fields.contains_key(IMPERSONATED));
-    if asks { Err(Denied::Impersonation) } else { Ok(()) }
+    let is_impersonating =
+        message.metadata.as_ref().is_some_and(|metadata| metadata.fields.contains_key(IMPERSONATED));
+    if is_impersonating { Err(Denied::Impersonation) } else { Ok(()) }
 }
 
 /// Why an authenticated client is refused.

@@ -1,5 +1,5 @@
-//! Processes a request from credentials to certificate, stage by stage: authenticate, limit, parse, authorize, issue. A
-//! page to audit: everything that a client can get, it gets through `create`.
+//! Processes a request from credentials to certificate, stage by stage: authenticate, limit, parse, authorize, issue.
+//! A page to audit: everything that a client can get, it gets through `create`.
 
 use crate::audit;
 use crate::authenticate::token::TokenPolicy;

@@ -71,7 +71,7 @@ fn it_exits_with_success_on_sigterm() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    tests::guardian::end_when_killed(child.id());
+    tests::cleanup::end_when_killed(child.id());
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let line = lines.find(|line| line.as_ref().unwrap().contains("listening")).unwrap().unwrap();
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -82,7 +82,7 @@ fn it_exits_with_success_on_sigterm() {
     assert!(!rest.iter().any(|line| line.contains("PRIVATE KEY")));
 }
 
-/// Where the root lives and where it is published, on disks of their own that nobody else sees.
+/// The root folder and the folder of the published root, each on a disk of its own in a private mount namespace.
 struct Disks {
     folder: tempfile::TempDir,
 }
@@ -115,11 +115,11 @@ impl Disks {
         ]);
         command.args(["--publish-root", &format!("{folder}/published/root-cert.pem")]);
         let child = command.stderr(Stdio::piped()).spawn().unwrap();
-        tests::guardian::end_when_killed(child.id());
+        tests::cleanup::end_when_killed(child.id());
         child
     }
 
-    /// What it says when it does not start, and what is then in the root folder.
+    /// The error when it does not start, and the content of the root folder afterwards.
     fn refusal(&self, mounts: &str) -> String {
         let script = format!("{mounts} && \"$@\"; code=$?; echo \"left:\" $(ls -A $0/root) >&2; exit $code");
         let output = self.start(&script).wait_with_output().unwrap();
@@ -155,7 +155,7 @@ fn a_full_or_read_only_disk_is_reported_and_no_partial_file_remains() {
     }
 }
 
-/// A program that runs, and what it says.
+/// A running program and its output.
 struct Running {
     child: Child,
     lines: Receiver<String>,
@@ -171,7 +171,7 @@ impl Running {
         Self { child, lines }
     }
 
-    /// The next line with this part.
+    /// The next line of output with this part.
     fn until(&self, part: &str) -> String {
         let mut seen = vec![];
         while let Ok(line) = self.lines.recv_timeout(Duration::from_secs(30)) {
@@ -186,7 +186,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -259,9 +259,9 @@ fn a_root_that_is_damaged_is_named_by_file_and_left_as_it_is() {
             std::fs::write(root.join(name), text).unwrap();
         }
         std::fs::write(root.join(name), &text).unwrap();
-        let told = disks.refusal("true");
+        let message = disks.refusal("true");
         for part in [reason, "correct the file, or empty the folder", &root.display().to_string()] {
-            assert!(told.contains(part), "{part}: {told}");
+            assert!(message.contains(part), "{part}: {message}");
         }
         assert_eq!(std::fs::read_to_string(root.join(name)).unwrap(), text, "{name} was touched");
         assert!(!disks.folder.path().join("published/root-cert.pem").exists(), "{name}");

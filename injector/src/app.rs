@@ -62,9 +62,9 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
     *defaults = proxy_config::checked(std::mem::take(defaults))
         .map_err(|reason| anyhow::anyhow!("defaultConfig.{reason}"))
         .context("the mesh's defaults (--config)")?;
-    let unheeded: Vec<&str> = proxy_config::unheeded(defaults).collect();
-    if !unheeded.is_empty() {
-        tracing::warn!(fields = ?unheeded, "fields of defaultConfig are not supported and have no effect");
+    let unsupported: Vec<&str> = proxy_config::unsupported(defaults).collect();
+    if !unsupported.is_empty() {
+        tracing::warn!(fields = ?unsupported, "fields of defaultConfig are not supported and have no effect");
     }
     Ok(settings)
 }
@@ -144,10 +144,10 @@ mod tests {
 
     async fn exchange(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, request: &str) -> String {
         stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         // The peer may close the connection without a TLS close_notify.
-        let _ = stream.read_to_end(&mut answer).await;
-        String::from_utf8(answer).unwrap()
+        let _ = stream.read_to_end(&mut response).await;
+        String::from_utf8(response).unwrap()
     }
 
     #[tokio::test]
@@ -169,14 +169,17 @@ mod tests {
         let length = body.len();
         let head = "POST /inject?timeout=10s HTTP/1.1\r\nhost: ostria-injector\r\nconnection: close\r\n";
         let rest = format!("content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}");
-        let answer = exchange(stream, &format!("{head}{rest}")).await;
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        assert!(answer.contains(r#""uid":"7""#) && answer.contains(r#""patchType":"JSONPatch""#), "{answer}");
+        let response = exchange(stream, &format!("{head}{rest}")).await;
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+        assert!(
+            response.contains(r#""uid":"7""#) && response.contains(r#""patchType":"JSONPatch""#),
+            "{response}"
+        );
         for (path, part) in [("/metrics", "sidecar_injection_success_total 1"), ("/readyz", "HTTP/1.1 200")] {
             let stream = TcpStream::connect(running.admin).await.unwrap();
             let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
-            let answer = exchange(stream, &request).await;
-            assert!(answer.contains(part), "{path}: {answer}");
+            let response = exchange(stream, &request).await;
+            assert!(response.contains(part), "{path}: {response}");
         }
         running.drain.cancel();
         running.task.await.unwrap();

@@ -1,6 +1,6 @@
 //! Pure. Decides whether a pod gets a sidecar, by the pod, its namespace and the policy, in Istio's order of
-//! precedence. Namespace labels are not considered here: the webhook's `namespaceSelector` applies them before a review
-//! is sent.
+//! precedence. Namespace labels are not considered here: the webhook's `namespaceSelector` applies them before a
+//! review is sent.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub fn skip(pod: &Pod, namespace: &str, selection: &Selection) -> Option<Skip> {
     }
     let empty = BTreeMap::new();
     let labels = pod.metadata.labels.as_ref().unwrap_or(&empty);
-    match own_wish(pod) {
+    match requested(pod) {
         Some(true) => return None,
         Some(false) => return Some(Skip::OptedOut),
         None => {}
@@ -44,8 +44,8 @@ pub fn skip(pod: &Pod, namespace: &str, selection: &Selection) -> Option<Skip> {
 }
 
 /// Returns the pod's own request for or against a sidecar; only `true` and `false` have a meaning.
-fn own_wish(pod: &Pod) -> Option<bool> {
-    match own_word(pod)? {
+fn requested(pod: &Pod) -> Option<bool> {
+    match inject_value(pod)? {
         "true" => Some(true),
         "false" => Some(false),
         _ => None,
@@ -53,20 +53,20 @@ fn own_wish(pod: &Pod) -> Option<bool> {
 }
 
 /// The label takes precedence over the annotation.
-fn own_word(pod: &Pod) -> Option<&str> {
+fn inject_value(pod: &Pod) -> Option<&str> {
     let maps = [&pod.metadata.labels, &pod.metadata.annotations];
     maps.into_iter().flatten().find_map(|map| map.get(INJECT)).map(String::as_str)
 }
 
 /// Returns a warning for a pod whose label or annotation has no meaning, and which is therefore treated as if it had
 /// none.
-pub fn unclear_wish(pod: &Pod) -> Option<String> {
-    let word = own_word(pod).filter(|word| !matches!(*word, "" | "true" | "false"))?;
-    Some(format!("{INJECT} is {word:?}, which is neither \"true\" nor \"false\" and has no effect"))
+pub fn unclear_value(pod: &Pod) -> Option<String> {
+    let value = inject_value(pod).filter(|value| !matches!(*value, "" | "true" | "false"))?;
+    Some(format!("{INJECT} is {value:?}, which is neither \"true\" nor \"false\" and has no effect"))
 }
 
-/// Whether the pod was injected before: it is marked as such, and the sidecar is present. A container that only has the
-/// sidecar's name was written by the user, and its fields are merged into the sidecar.
+/// Whether the pod was injected before: it is marked as such, and the sidecar is present. A container that only has
+/// the sidecar's name was written by the user, and its fields are merged into the sidecar.
 pub fn is_injected(pod: &Pod) -> bool {
     let marked =
         pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(STATUS));
@@ -136,22 +136,22 @@ mod tests {
     fn the_pods_label_precedes_selectors_and_selectors_precede_the_policy() {
         let (on, off) = (selection(Policy::Enabled), selection(Policy::Disabled));
         let out = Some(Skip::OptedOut);
-        let wish = |word: &str| json!({ INJECT: word });
+        let requested = |value: &str| json!({ INJECT: value });
         let table = [
             (pod(json!({}), json!({})), None, Some(Skip::PolicyDisabled)),
-            (pod(wish("true"), json!({})), None, None),
-            (pod(wish("yes"), json!({})), None, Some(Skip::PolicyDisabled)),
-            (pod(wish("True"), json!({})), None, Some(Skip::PolicyDisabled)),
-            (pod(wish("random"), wish("false")), None, Some(Skip::PolicyDisabled)),
-            (pod(json!({}), wish("no")), None, Some(Skip::PolicyDisabled)),
-            (pod(json!({"mesh": "yes"}), wish("no")), None, None),
-            (pod(json!({}), wish("true")), None, None),
-            (pod(json!({}), wish("false")), out, out),
-            (pod(wish("true"), wish("false")), None, None),
-            (pod(wish("false"), wish("true")), out, out),
-            (pod(wish(""), json!({})), None, Some(Skip::PolicyDisabled)),
+            (pod(requested("true"), json!({})), None, None),
+            (pod(requested("yes"), json!({})), None, Some(Skip::PolicyDisabled)),
+            (pod(requested("True"), json!({})), None, Some(Skip::PolicyDisabled)),
+            (pod(requested("random"), requested("false")), None, Some(Skip::PolicyDisabled)),
+            (pod(json!({}), requested("no")), None, Some(Skip::PolicyDisabled)),
+            (pod(json!({"mesh": "yes"}), requested("no")), None, None),
+            (pod(json!({}), requested("true")), None, None),
+            (pod(json!({}), requested("false")), out, out),
+            (pod(requested("true"), requested("false")), None, None),
+            (pod(requested("false"), requested("true")), out, out),
+            (pod(requested(""), json!({})), None, Some(Skip::PolicyDisabled)),
             (pod(json!({"job": "x"}), json!({})), Some(Skip::NeverSelector), Some(Skip::NeverSelector)),
-            (pod(json!({"job": "x"}), wish("true")), None, None),
+            (pod(json!({"job": "x"}), requested("true")), None, None),
             (
                 pod(json!({"job": "x", "mesh": "yes"}), json!({})),
                 Some(Skip::NeverSelector),
@@ -163,7 +163,7 @@ mod tests {
             (pod(json!({"tier": "db"}), json!({})), None, Some(Skip::PolicyDisabled)),
             (pod(json!({"tier": "web", "legacy": ""}), json!({})), None, Some(Skip::PolicyDisabled)),
             (pod(json!({"tier": "api", "stage": "dev"}), json!({})), None, Some(Skip::PolicyDisabled)),
-            (pod(json!({"mesh": "yes"}), wish("false")), out, out),
+            (pod(json!({"mesh": "yes"}), requested("false")), out, out),
         ];
         for (pod, enabled, disabled) in table {
             check(pod.clone(), "shop", &on, enabled);

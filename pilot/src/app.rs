@@ -149,8 +149,8 @@ async fn bind(config: &Config, port: u16) -> Result<TcpListener> {
     Ok(listener)
 }
 
-/// Returns freed memory to the system. The allocator keeps free pages for a second for reuse, and checks them only when
-/// a large block is freed; after a burst of proxies or changes that may never happen.
+/// Returns freed memory to the system. The allocator keeps free pages for a second for reuse, and checks them only
+/// when a large block is freed; after a burst of proxies or changes that may never happen.
 async fn return_memory() {
     let mut interval = tokio::time::interval(SWEEP);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -32,7 +32,7 @@ impl Pilot {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        tests::guardian::end_when_killed(child.id());
+        tests::cleanup::end_when_killed(child.id());
         let pilot = Self { child, grpc, http };
         for _ in 0..500 {
             if pilot.request("GET", "/readyz", b"").await.is_ok_and(|status| status == 200) {

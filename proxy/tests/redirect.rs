@@ -41,7 +41,7 @@ const SECOND: Ipv4Addr = Ipv4Addr::new(10, 97, 0, 1);
 const SECOND_V6: Ipv6Addr = Ipv6Addr::new(0xfd96, 0, 0, 0, 0, 0, 0, 1);
 const OWN_MARK: u32 = 1337;
 const NOBODY: u32 = 65534;
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// The timeout for a connection that the rules drop.
 const CONNECTING: Duration = Duration::from_secs(1);
 
@@ -330,7 +330,7 @@ fn a_second_interface_is_captured_in_both_families() {
 #[test]
 fn the_test_of_capture_names_the_family_whose_rules_are_missing() {
     in_pod("the_test_of_capture_names_the_family_whose_rules_are_missing", || {
-        let probe = Probe { inbound_port: 15006, port: 15002, mark: Some(OWN_MARK), timeout: PATIENCE };
+        let probe = Probe { inbound_port: 15006, port: 15002, mark: Some(OWN_MARK), timeout: TIMEOUT };
         let missing = |what: &str| {
             let message = verify::capture_works(&probe).unwrap_err().to_string();
             assert!(message.contains(&format!("the rules for {what} do not capture")), "{message}");
@@ -455,13 +455,13 @@ impl Sidecar {
         ];
         command.envs(standard).envs(environment.iter().copied());
         let child = command.spawn().unwrap();
-        tests::guardian::end_when_killed(child.id());
+        tests::cleanup::end_when_killed(child.id());
         Self(child)
     }
 
     /// Waits until the readiness page contains `part`, and returns the page.
     fn until_ready_says(&mut self, part: &str) -> String {
-        let end = Instant::now() + 4 * PATIENCE;
+        let end = Instant::now() + 4 * TIMEOUT;
         let mut last = String::new();
         while Instant::now() < end {
             if let Ok(mut stream) = TcpStream::connect("127.0.0.1:15021") {
@@ -527,7 +527,7 @@ fn has_net_admin() -> bool {
 /// A machine outside the pod: serves some ports, and connects to the pod.
 struct Peer {
     orders: mpsc::Sender<Order>,
-    answers: mpsc::Receiver<String>,
+    responses: mpsc::Receiver<String>,
     thread: thread::JoinHandle<()>,
     id: String,
 }
@@ -545,17 +545,17 @@ impl Peer {
     /// Starts the peer's namespace and connects it to the pod's, which is that of the calling thread.
     fn start() -> Self {
         let (orders, waiting) = mpsc::channel();
-        let (answering, answers) = mpsc::channel();
+        let (answering, responses) = mpsc::channel();
         let thread = thread::spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace for the peer");
             answering.send(gettid().to_string()).unwrap();
             for order in waiting {
-                let answer = Self::follow(order);
-                answering.send(answer).unwrap();
+                let response = Self::follow(order);
+                answering.send(response).unwrap();
             }
         });
-        let id = answers.recv().unwrap();
-        let peer = Self { orders, answers, thread, id };
+        let id = responses.recv().unwrap();
+        let peer = Self { orders, responses, thread, id };
         run("ip", &["link", "set", "peer0", "netns", &peer.id]);
         peer.ask(Order::Join);
         peer
@@ -595,7 +595,7 @@ impl Peer {
 
     fn ask(&self, order: Order) -> String {
         self.orders.send(order).unwrap();
-        self.answers.recv().unwrap()
+        self.responses.recv().unwrap()
     }
 
     fn call(&self, port: u16) -> String {
@@ -720,7 +720,7 @@ fn serve_tcp(port: u16) {
 }
 
 /// Responds to connections to `port` over IPv4 and IPv6.
-fn serve(port: u16, answer: impl Fn(&TcpStream) -> String + Clone + Send + 'static) {
+fn serve(port: u16, response: impl Fn(&TcpStream) -> String + Clone + Send + 'static) {
     for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()] {
         let address = SocketAddr::from((any, port));
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
@@ -729,11 +729,11 @@ fn serve(port: u16, answer: impl Fn(&TcpStream) -> String + Clone + Send + 'stat
         }
         socket.bind(&address.into()).unwrap();
         socket.listen(16).unwrap();
-        let answer = answer.clone();
+        let response = response.clone();
         thread::spawn(move || {
             while let Ok((stream, _)) = socket.accept() {
                 let mut stream = TcpStream::from(stream);
-                let text = answer(&stream);
+                let text = response(&stream);
                 let _ = stream.write_all(text.as_bytes());
             }
         });
@@ -742,12 +742,12 @@ fn serve(port: u16, answer: impl Fn(&TcpStream) -> String + Clone + Send + 'stat
 
 /// The proxy listens for DNS only on the loopback address: the response must come from the address that redirection
 /// chose.
-fn serve_udp(address: IpAddr, port: u16, answer: &'static str) {
+fn serve_udp(address: IpAddr, port: u16, response: &'static str) {
     let socket = UdpSocket::bind((address, port)).unwrap();
     thread::spawn(move || {
         let mut buffer = [0; 64];
         while let Ok((_, from)) = socket.recv_from(&mut buffer) {
-            let _ = socket.send_to(answer.as_bytes(), from);
+            let _ = socket.send_to(response.as_bytes(), from);
         }
     });
 }
@@ -778,19 +778,19 @@ fn connect(to: SocketAddr, from: Option<IpAddr>, mark: u32) -> io::Result<TcpStr
 /// Retries a connection to an address or link that was just created, which needs a moment before it carries
 /// traffic.
 fn once_reached(call: impl Fn() -> String) -> String {
-    let mut answer = String::new();
+    let mut response = String::new();
     for _ in 0..200 {
-        answer = call();
-        if answer != "nothing" {
+        response = call();
+        if response != "nothing" {
             break;
         }
         thread::sleep(Duration::from_millis(10));
     }
-    answer
+    response
 }
 
 fn read_all(stream: &mut TcpStream) -> String {
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
@@ -812,7 +812,7 @@ fn ask(server: IpAddr, from: u16, mark: u32) -> String {
     socket.set_mark(mark).unwrap();
     socket.bind(&SocketAddr::from((any, from)).into()).unwrap();
     let socket = UdpSocket::from(socket);
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     socket.connect((server, 53)).unwrap();
     socket.send(b"question").unwrap();
     let mut buffer = [0; 64];

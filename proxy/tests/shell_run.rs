@@ -75,7 +75,7 @@ impl Drop for Running {
 fn start(file: &PathBuf) -> Running {
     let child = Command::new(BINARY).arg("run").arg("--bootstrap").arg(file).stderr(Stdio::null()).spawn();
     let child = child.unwrap();
-    tests::guardian::end_when_killed(child.id());
+    tests::cleanup::end_when_killed(child.id());
     Running(child)
 }
 
@@ -86,9 +86,9 @@ fn output(arguments: &[&str]) -> Output {
 fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
+    let mut response = String::new();
+    stream.read_to_string(&mut response).ok()?;
+    Some(response)
 }
 
 fn wait_ready(admin: u16) {
@@ -102,8 +102,8 @@ fn a_bootstrap_file_is_served_until_shutdown() {
     let (folder, admin, listen) = (Folder::new(), port::free(), port::free());
     let mut running = start(&folder.write("envoy.yaml", &bootstrap(admin, listen)));
     wait_ready(admin);
-    let answer = get(listen, "/").unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");
+    let response = get(listen, "/").unwrap();
+    assert!(response.starts_with("HTTP/1.1 200") && response.ends_with("hello"), "{response}");
     assert!(get(admin, "/listeners").unwrap().contains(&format!("inbound::127.0.0.1:{listen}")));
 
     tests::program::terminate(running.0.id());
@@ -130,7 +130,7 @@ fn startup_errors_name_the_part_and_the_reason() {
     let good = bootstrap(port::free(), port::free());
     let files = [
         ("admin.yaml", bootstrap(taken, port::free()), 1, "cannot listen on"),
-        ("listener.yaml", bootstrap(port::free(), taken), 1, "listener inbound cannot be bound"),
+        ("listener.yaml", bootstrap(port::free(), taken), 1, "cannot bind listener inbound"),
         (
             "unknown.yaml",
             good.replace("stat_prefix", "stats"),

@@ -90,13 +90,13 @@ impl Service<Request<Streaming<DiscoveryRequest>>> for Agent {
 
     fn call(&mut self, request: Request<Streaming<DiscoveryRequest>>) -> Self::Future {
         let secrets = Arc::clone(&self.0);
-        let answers = request.into_inner().filter_map(move |request| ready(answer(&secrets, request)));
-        ready(Ok(Response::new(Box::pin(answers))))
+        let responses = request.into_inner().filter_map(move |request| ready(response(&secrets, request)));
+        ready(Ok(Response::new(Box::pin(responses))))
     }
 }
 
 /// Responds to the first request of a stream; later requests are acknowledgements.
-fn answer(
+fn response(
     secrets: &BTreeMap<String, Any>,
     request: Result<DiscoveryRequest, Status>,
 ) -> Option<Result<DiscoveryResponse, Status>> {

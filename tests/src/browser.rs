@@ -68,8 +68,8 @@ impl Browser {
             request.body(Full::new(Bytes::from(body.to_owned()))).map_err(|error| error.to_string())?;
         let kept = self.sender.take();
         let exchange = exchange(self.address, kept, request);
-        let limited = async { tokio::time::timeout(PATIENCE, exchange).await };
-        let answer = self.runtime.block_on(limited).map_err(|_| format!("no answer within {PATIENCE:?}"))?;
+        let limited = async { tokio::time::timeout(TIMEOUT, exchange).await };
+        let answer = self.runtime.block_on(limited).map_err(|_| format!("no answer within {TIMEOUT:?}"))?;
         let (sender, status, headers, text) = answer?;
         self.sender = Some(sender);
         Ok(Page { status, headers, text, elapsed: begin.elapsed() })
@@ -116,4 +116,4 @@ async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, String
 }
 
 /// Longer than the delays that tests request.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);

@@ -25,6 +25,6 @@ pub mod request;
 pub mod port;
 pub mod program;
 
-pub mod guardian;
+pub mod cleanup;
 
 pub mod wait;

@@ -35,8 +35,8 @@ impl Tally {
         self
     }
 
-    fn count(&mut self, answer: Result<Page, String>, name: Name) {
-        match answer {
+    fn count(&mut self, response: Result<Page, String>, name: Name) {
+        match response {
             Ok(page) if page.status == 200 => *self.by_name.entry(name(&page.text)).or_default() += 1,
             Ok(page) => {
                 let start: String = page.text.chars().take(120).collect();

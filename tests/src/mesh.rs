@@ -13,11 +13,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::browser::{Browser, Page};
-use crate::guardian;
+use crate::cleanup;
 use crate::load::{Load, Name};
 use crate::metrics::Metrics;
 use crate::port;
-use crate::program::{self, Outcome, PATIENCE, Running};
+use crate::program::{self, Outcome, Running, TIMEOUT};
 use crate::remains::Holdings;
 use crate::report::Report;
 use crate::wait;
@@ -134,17 +134,17 @@ impl Mesh {
     /// Waits until `ostria up -d` reports that the mesh is ready. Returns its output.
     pub fn until_up(&mut self) -> String {
         let up = self.up.take().expect("the mesh is on its way up");
-        let outcome = up.finish(PATIENCE);
+        let outcome = up.finish(TIMEOUT);
         self.is_down = outcome.code != 0;
-        let told = outcome.err.clone() + &outcome.text();
+        let output = outcome.err.clone() + &outcome.text();
         self.observe();
-        told
+        output
     }
 
     /// Waits for the first successful response at a path of the gateway. Returns the time since the mesh was started.
     pub fn until_page(&self, path: &str) -> Duration {
         let mut browser = Browser::new(self.gateway);
-        wait::until(&format!("{path} is there"), PATIENCE, || match browser.get(path, &[])? {
+        wait::until(&format!("{path} is there"), TIMEOUT, || match browser.get(path, &[])? {
             page if page.status == 200 => Ok(()),
             page => Err(page.status.to_string()),
         });
@@ -153,7 +153,7 @@ impl Mesh {
 
     /// Runs a verb of `ostria` on this mesh.
     pub fn ostria(&self, line: &[&str]) -> Outcome {
-        self.start(line).finish(PATIENCE)
+        self.start(line).finish(TIMEOUT)
     }
 
     /// Starts a verb of `ostria` on this mesh.
@@ -191,7 +191,7 @@ impl Mesh {
 
     /// Runs `echo client` in a pod and returns its report, even if requests failed.
     pub fn echo(&self, namespace: &str, pod: &str, arguments: &[&str]) -> Report {
-        Report::of(&self.start_echo(namespace, pod, arguments).finish(PATIENCE))
+        Report::of(&self.start_echo(namespace, pod, arguments).finish(TIMEOUT))
     }
 
     /// Starts `echo client` in a pod.
@@ -359,9 +359,9 @@ impl Mesh {
     }
 
     /// Waits until nothing of the mesh remains, after something other than this object has ended it.
-    pub fn until_gone(&mut self, patience: Duration) {
+    pub fn until_gone(&mut self, timeout: Duration) {
         self.is_down = true;
-        wait::until("nothing of the mesh is left", patience, || match self.holdings.left() {
+        wait::until("nothing of the mesh is left", timeout, || match self.holdings.left() {
             left if left.is_empty() => Ok(()),
             left => Err(left.join("\n")),
         });
@@ -381,7 +381,7 @@ impl Mesh {
 
     /// Waits until a mesh in the foreground is ready for verbs. Returns the running `ostria up`.
     pub fn until_in_front(&mut self) -> Running {
-        wait::until("the mesh in the foreground is up", PATIENCE, || {
+        wait::until("the mesh in the foreground is up", TIMEOUT, || {
             // `up` writes the lock last before it reports that it is ready.
             let lock = self.lock().ok_or("no lock")?;
             if lock["children"] == Value::Array(vec![]) { Err(lock.to_string()) } else { Ok(()) }
@@ -465,11 +465,11 @@ impl Turn {
 /// Takes the mesh down if the test process is killed: a mesh in the background outlives the process that started it.
 fn down_when_killed(program: &[String], state: &Path, folder: &Path) {
     let [program, state, folder] = [
-        program.iter().map(guardian::quoted).collect::<Vec<_>>().join(" "),
-        guardian::quoted(state),
-        guardian::quoted(folder),
+        program.iter().map(cleanup::quoted).collect::<Vec<_>>().join(" "),
+        cleanup::quoted(state),
+        cleanup::quoted(folder),
     ];
-    guardian::when_killed(&format!("test -e {state} && {program} --state {state} down; rm -rf {folder}"));
+    cleanup::when_killed(&format!("test -e {state} && {program} --state {state} down; rm -rf {folder}"));
 }
 
 /// The command that runs `ostria` as the user nobody. The programs are linked into a folder that this user can read.

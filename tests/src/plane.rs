@@ -86,8 +86,8 @@ impl Plane {
 
     /// Waits until the proxies have acknowledged everything that pilot sends them; fails the test if one of them
     /// refuses anything.
-    pub fn until_in_step(&self, proxies: &[&Proxy], patience: Duration) {
-        wait::until("the proxies are in step", patience, || {
+    pub fn until_in_step(&self, proxies: &[&Proxy], timeout: Duration) {
+        wait::until("the proxies are in step", timeout, || {
             let page = self.page(&format!("{PILOT}/debug/syncz"))?;
             let rows: Vec<Value> = serde_json::from_str(&page).map_err(|error| error.to_string())?;
             for proxy in proxies {
@@ -109,7 +109,7 @@ impl Plane {
 
     /// Fetches a page from a program in pilot's network.
     pub fn page(&self, url: &str) -> Result<String, String> {
-        let outcome: Outcome = wire::enter(self.id(), &self.probe, &["get", url]).finish(program::PATIENCE);
+        let outcome: Outcome = wire::enter(self.id(), &self.probe, &["get", url]).finish(program::TIMEOUT);
         if outcome.code == 0 { Ok(outcome.text()) } else { Err(outcome.to_string()) }
     }
 

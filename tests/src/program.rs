@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::{guardian, wait};
+use crate::{cleanup, wait};
 
 /// The folder of the binaries under test: `OSTRIA_TEST_BIN`, or else the folder into which cargo built this test.
 pub fn folder() -> PathBuf {
@@ -106,7 +106,7 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{} cannot be started: {error}", program.display()));
-        guardian::end_when_killed(child.id());
+        cleanup::end_when_killed(child.id());
         let out = child.stdout.take().map(collect);
         let err = child.stderr.take().map(collect);
         Self { line: format!("{name} {}", shown.join(" ")), child, begin, out, err }
@@ -139,10 +139,10 @@ impl Running {
         self.finish(Duration::from_secs(15))
     }
 
-    /// Waits for the program to end; fails the test if that takes longer than `patience`.
-    pub fn finish(mut self, patience: Duration) -> Outcome {
+    /// Waits for the program to end; fails the test if that takes longer than `timeout`.
+    pub fn finish(mut self, timeout: Duration) -> Outcome {
         self.close_input();
-        let ended = wait::within(patience, &mut || {
+        let ended = wait::within(timeout, &mut || {
             self.child.try_wait().map_err(|error| error.to_string())?.ok_or_else(|| "still runs".to_owned())
         });
         if ended.is_err() {
@@ -158,7 +158,7 @@ impl Running {
             err: String::from_utf8_lossy(&read(self.err.take())).into_owned(),
             elapsed: self.begin.elapsed(),
         };
-        assert!(ended.is_ok(), "not within {patience:?}: {outcome}");
+        assert!(ended.is_ok(), "not within {timeout:?}: {outcome}");
         outcome
     }
 }
@@ -175,7 +175,7 @@ impl Drop for Running {
 
 /// Runs a program until it ends.
 pub fn run<A: AsRef<OsStr>>(program: &Path, arguments: &[A]) -> Outcome {
-    Running::start(program, arguments, &[]).finish(PATIENCE)
+    Running::start(program, arguments, &[]).finish(TIMEOUT)
 }
 
 fn read(pipe: Option<JoinHandle<Vec<u8>>>) -> Vec<u8> {
@@ -193,4 +193,4 @@ fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
 
 const GIVEN: &str = "OSTRIA_TEST_BIN";
 /// Longer than any program that a test runs in the foreground.
-pub const PATIENCE: Duration = Duration::from_secs(100);
+pub const TIMEOUT: Duration = Duration::from_secs(100);

@@ -22,7 +22,7 @@ pub fn ask(request: &Request, folder: &Path) -> Value {
         Ok(stream) => stream,
         Err(error) => return json!({"refused": error.to_string()}),
     };
-    stream.set_read_timeout(Some(PATIENCE)).expect("sockets have timeouts");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("sockets have timeouts");
     match &request.tls {
         None => exchange(request, stream),
         Some(tls) => {
@@ -141,25 +141,25 @@ impl<S: Read> Reader<S> {
 
 /// The response without times, IDs, and headers that depend on the length of an echo response.
 fn comparable(status: u16, headers: &[(String, String)], body: &[u8]) -> Value {
-    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    let echoed = answer.get("path").is_some();
+    let response: Value = serde_json::from_slice(body).unwrap_or_default();
+    let echoed = response.get("path").is_some();
     let mut kept = kept(headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     if !echoed {
         return json!({"status": status, "headers": kept, "body": String::from_utf8_lossy(body)});
     }
     kept.remove("content-length");
-    let pairs = answer["headers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let pairs = response["headers"].as_array().map(Vec::as_slice).unwrap_or_default();
     let pairs = pairs.iter().filter_map(|pair| Some((pair[0].as_str()?, pair[1].as_str()?)));
     let mut seen = self::kept(pairs);
     // Whether the length of an empty body is declared depends on the HTTP library.
     if seen.get("content-length") == Some(&json!(["0"])) {
         seen.remove("content-length");
     }
-    let tls = find(&answer, "sni");
+    let tls = find(&response, "sni");
     json!({
-        "status": status, "headers": kept, "server": find(&answer, "pod"), "sni": tls,
-        "method": answer["method"], "path": answer["path"], "query": answer["query"],
-        "authority": answer["authority"], "version": answer["http_version"], "seen": seen,
+        "status": status, "headers": kept, "server": find(&response, "pod"), "sni": tls,
+        "method": response["method"], "path": response["path"], "query": response["query"],
+        "authority": response["authority"], "version": response["http_version"], "seen": seen,
     })
 }
 
@@ -236,4 +236,4 @@ fn names(leaf: &[u8]) -> Vec<&'static str> {
     known.into_iter().filter(|name| leaf.windows(name.len()).any(|part| part == name.as_bytes())).collect()
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);

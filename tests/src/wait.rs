@@ -3,21 +3,21 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Retries until `attempt` succeeds; fails the test with the last reason after `patience`.
-pub fn until<T>(what: &str, patience: Duration, mut attempt: impl FnMut() -> Result<T, String>) -> T {
-    match within(patience, &mut attempt) {
+/// Retries until `attempt` succeeds; fails the test with the last reason after `timeout`.
+pub fn until<T>(what: &str, timeout: Duration, mut attempt: impl FnMut() -> Result<T, String>) -> T {
+    match within(timeout, &mut attempt) {
         Ok(value) => value,
-        Err(reason) => panic!("{what}: not within {patience:?}: {reason}"),
+        Err(reason) => panic!("{what}: not within {timeout:?}: {reason}"),
     }
 }
 
-/// Retries until `attempt` succeeds; returns the last reason after `patience`.
-pub fn within<T>(patience: Duration, attempt: &mut impl FnMut() -> Result<T, String>) -> Result<T, String> {
+/// Retries until `attempt` succeeds; returns the last reason after `timeout`.
+pub fn within<T>(timeout: Duration, attempt: &mut impl FnMut() -> Result<T, String>) -> Result<T, String> {
     let begin = Instant::now();
     loop {
         match attempt() {
             Ok(value) => return Ok(value),
-            Err(reason) if begin.elapsed() >= patience => return Err(reason),
+            Err(reason) if begin.elapsed() >= timeout => return Err(reason),
             Err(_) => sleep(PAUSE),
         }
     }

@@ -1,6 +1,6 @@
-//! Pure. Limits the size of a protobuf message by its parts, measured in its encoded bytes. Exists because a message of a
-//! few MiB can take a hundred times as much memory when it is decoded (an empty value of a `Struct` takes 2 bytes encoded
-//! and 72 in memory), before any code of ours can check it.
+//! Pure. Limits the size of a protobuf message by its parts, measured in its encoded bytes. Exists because a message
+//! of a few MiB can take a hundred times as much memory when it is decoded (an empty value of a `Struct` takes 2 bytes
+//! encoded and 72 in memory), before any code of ours can check it.
 
 use prost::DecodeError;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
@@ -14,8 +14,8 @@ pub struct Budget {
     pub fields: usize,
     /// Fields that are messages with budgets of their own.
     pub inner: &'static [Inner],
-    /// Numbers of the fields that are maps. Prost accepts any wire type in the key of a map's entry, so other wire types are
-    /// refused: prost and this check would otherwise see different messages.
+    /// Numbers of the fields that are maps. Prost accepts any wire type in the key of a map's entry, so other wire
+    /// types are refused: prost and this check would otherwise see different messages.
     pub maps: &'static [u32],
 }
 

@@ -1,5 +1,5 @@
-//! Messages of unauthenticated clients: a gRPC codec that checks their size against a budget before it decodes them, and
-//! the shell of a gRPC service that uses the codec.
+//! Messages of unauthenticated clients: a gRPC codec that checks their size against a budget before it decodes them,
+//! and the shell of a gRPC service that uses the codec.
 
 pub mod budget;
 
@@ -82,9 +82,9 @@ pub trait Methods: Clone + Send + Sync + 'static {
     /// The service's full name, as in paths.
     const NAME: &'static str;
 
-    /// Handles a call; `method` is the part of the path after the service's name. Messages longer than `limit` bytes are
-    /// refused.
-    fn answer<B>(self, method: &str, request: http::Request<B>, limit: usize) -> Boxed<http::Response<Body>>
+    /// Handles a call; `method` is the part of the path after the service's name. Messages longer than `limit` bytes
+    /// are refused.
+    fn call<B>(self, method: &str, request: http::Request<B>, limit: usize) -> Boxed<http::Response<Body>>
     where
         B: HttpBody + Send + 'static,
         B::Error: Into<StdError> + Send + 'static;
@@ -124,8 +124,8 @@ where
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let path = request.uri().path().to_owned();
         let method = path.rsplit('/').next().unwrap_or_default();
-        let answer = self.methods.clone().answer(method, request, self.limit);
-        Box::pin(async move { Ok(answer.await) })
+        let call = self.methods.clone().call(method, request, self.limit);
+        Box::pin(async move { Ok(call.await) })
     }
 }
 

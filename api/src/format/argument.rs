@@ -26,7 +26,7 @@ fn field(name: &str, pseudo: &[Field]) -> Result<Field, String> {
         ":scheme" => Field::Scheme,
         ":status" => Field::Status,
         _ if is_token(&name) => return Ok(Field::Header(name)),
-        _ => return Err(format!("names `{name}`, which is no header")),
+        _ => return Err(format!("names `{name}`, which is not a header name")),
     };
     match (pseudo.contains(&field), name.as_str()) {
         (true, _) => Ok(field),
@@ -142,7 +142,7 @@ fn point(name: &str) -> Result<Point, String> {
         "DS_CX_BEG" => Point::ConnectionBegins,
         "DS_CX_END" => Point::ConnectionEnds,
         // In Envoy, filters may set other points; no filter here does.
-        other => return Err(format!("names `{other}`, which is no point of time")),
+        other => return Err(format!("names `{other}`, which is not a point in time")),
     })
 }
 
@@ -167,7 +167,7 @@ pub(super) fn first_of(argument: &str, place: Place, lookup: Lookup) -> Read {
             Named::Alone(command) => Choice { command, param: String::new(), max_length: None },
             Named::With(choice) => choice,
         };
-        let row = lookup(&command).ok_or_else(|| format!("names `{command}`, which is no operator"))?;
+        let row = lookup(&command).ok_or_else(|| format!("names `{command}`, which is not an operator"))?;
         let read =
             row.read(&command, &param, max_length, place, lookup).map_err(|error| error.to_string())?;
         Ok((read, max_length))

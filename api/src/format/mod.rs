@@ -1,9 +1,9 @@
-//! Pure. Format strings with command operators such as `%REQ(x)%`: access log lines, header values, and bodies of local
-//! replies.
+//! Pure. Format strings with command operators such as `%REQ(x)%`: access log lines, header values, and bodies of
+//! local replies.
 //!
-//! There is one grammar, and one table that defines for each operator its syntax, where it is allowed and what it means.
-//! So pilot accepts exactly the operators that proxies accept: a proxy refuses a whole listener or route configuration
-//! because of one unknown operator.
+//! There is one grammar, and one table that defines for each operator its syntax, where it is allowed and what it
+//! means. So pilot accepts exactly the operators that proxies accept: a proxy refuses a whole listener or route
+//! configuration because of one unknown operator.
 
 mod table;
 
@@ -110,7 +110,8 @@ pub fn parse(text: &str, place: Place) -> Result<Vec<Piece>, FormatError> {
     Ok(pieces)
 }
 
-/// Finds the end of an operator. Its argument may contain percent signs, as time formats do, and ends with the first `)`.
+/// Finds the end of an operator. Its argument may contain percent signs, as time formats do, and ends with the first
+/// `)`.
 fn end(rest: &str) -> Option<usize> {
     match (rest.find('('), rest.find('%')) {
         (Some(open), Some(percent)) if open < percent => {

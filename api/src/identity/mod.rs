@@ -1,5 +1,5 @@
-//! Pure. SPIFFE identities: parsing, formatting, and extraction from a peer's certificate. Exists so that all processes
-//! apply the same rules to peers, and so that identities are never compared as unchecked strings.
+//! Pure. SPIFFE identities: parsing, formatting, and extraction from a peer's certificate. Exists so that all
+//! processes apply the same rules to peers, and so that identities are never compared as unchecked strings.
 
 use std::fmt;
 use std::str::FromStr;
@@ -176,8 +176,8 @@ impl Ord for SpiffeId {
     }
 }
 
-/// Extracts the identity of a workload's DER certificate and applies the X.509-SVID rules for leaf certificates. Does not
-/// verify signatures and validity: path validation happens where the roots are known.
+/// Extracts the identity of a workload's DER certificate and applies the X.509-SVID rules for leaf certificates. Does
+/// not verify signatures and validity: path validation happens where the roots are known.
 pub fn peer_identity(der: &[u8]) -> Result<SpiffeId, IdentityError> {
     let (rest, certificate) = X509Certificate::from_der(der).map_err(not_certificate)?;
     if !rest.is_empty() {

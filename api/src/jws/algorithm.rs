@@ -1,4 +1,5 @@
-//! Pure. The supported signature algorithms of RFC 7518 and RFC 8037. Only asymmetric ones are supported, so that neither
+//! Pure. The supported signature algorithms of RFC 7518 and RFC 8037. Only asymmetric ones are supported, so that
+//! neither
 //! `none` nor an HMAC keyed with a public key is ever accepted.
 
 use ring::rsa::PublicKeyComponents;

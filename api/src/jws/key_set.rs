@@ -19,8 +19,8 @@ struct Key {
 }
 
 impl KeySet {
-    /// Parses a set. Keys of unsupported types or for other uses are skipped, as the standard requires. An empty set is
-    /// not an error; no signature verifies with it.
+    /// Parses a set. Keys of unsupported types or for other uses are skipped, as the standard requires. An empty set
+    /// is not an error; no signature verifies with it.
     pub fn parse(json: &[u8]) -> Result<Self, KeySetError> {
         let document: Document = serde_json::from_slice(json)?;
         Ok(Self { keys: document.keys.into_iter().filter_map(Key::read).collect() })
@@ -36,8 +36,8 @@ impl KeySet {
         self.keys.is_empty()
     }
 
-    /// Verifies `signature` over `message` with `algorithm` and the key `id`. Without an id, all keys of the algorithm's
-    /// type are tried.
+    /// Verifies `signature` over `message` with `algorithm` and the key `id`. Without an id, all keys of the
+    /// algorithm's type are tried.
     pub fn verify(
         &self,
         id: Option<&str>,

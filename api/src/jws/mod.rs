@@ -1,5 +1,5 @@
-//! Pure. Compact JSON Web Signatures (RFC 7515): splits a token into its parts and verifies its signature with a key set.
-//! Does not check claims. Exists so that all tokens are verified in the same way.
+//! Pure. Compact JSON Web Signatures (RFC 7515): splits a token into its parts and verifies its signature with a key
+//! set. Does not check claims. Exists so that all tokens are verified in the same way.
 
 pub mod key_set;
 pub mod algorithm;

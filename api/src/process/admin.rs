@@ -1,6 +1,6 @@
 //! The admin pages that every process serves: health, readiness, metrics, version and log level. A process merges its
-//! own routes into this router. All clients that reach the port may read these pages; changing the log level, and pages
-//! that reveal the configuration of the mesh (`local`), are reserved for clients on the same machine, such as
+//! own routes into this router. All clients that reach the port may read these pages; changing the log level, and
+//! pages that reveal the configuration of the mesh (`local`), are reserved for clients on the same machine, such as
 //! `kubectl port-forward` and `kubectl exec`.
 
 use crate::process::log;

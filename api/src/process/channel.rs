@@ -1,5 +1,5 @@
-//! Opens a gRPC channel to another process of the mesh, over plaintext or TLS with our own verifiers. Exists because the
-//! gRPC library verifies only DNS names, and the mesh verifies identities.
+//! Opens a gRPC channel to another process of the mesh, over plaintext or TLS with our own verifiers. Exists because
+//! the gRPC library verifies only DNS names, and the mesh verifies identities.
 
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;

@@ -1,5 +1,5 @@
-//! Pure. Parses and formats durations in Go's syntax: `24h`, `1h30m`, `100ms`, `1.5s`. Exists because flags and Istio's
-//! YAML use this syntax and no dependency of ours parses it.
+//! Pure. Parses and formats durations in Go's syntax: `24h`, `1h30m`, `100ms`, `1.5s`. Exists because flags and
+//! Istio's YAML use this syntax and no dependency of ours parses it.
 
 use std::fmt::Write;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! Requests a process's own certificate: creates a key and a CSR, authenticates with its projected token or its current
-//! certificate, and calls the certificate authority. Exists because proxies, pilot and `ostria up` enroll in the same
-//! way. The key never leaves the process.
+//! Requests a process's own certificate: creates a key and a CSR, authenticates with its projected token or its
+//! current certificate, and calls the certificate authority. Exists because proxies, pilot and `ostria up` enroll in
+//! the same way. The key never leaves the process.
 
 use crate::certificate::{CertificateClient, IstioCertificateRequest};
 use crate::identity::SpiffeId;
@@ -141,9 +141,9 @@ async fn request_certificate(authority: &Authority, current: Option<&Issued>) ->
     issued(&response.into_inner().cert_chain, key.serialize_pem())
 }
 
-/// When to renew a certificate that was `received` now: after half of the remaining validity, shifted by `jitter` (-1 to
-/// 1) hundredths of it. The start of the validity does not count, because authorities backdate it to allow for clock
-/// skew: half of a short validity would have passed at once.
+/// When to renew a certificate that was `received` now: after half of the remaining validity, shifted by `jitter` (-1
+/// to 1) hundredths of it. The start of the validity does not count, because authorities backdate it to allow for
+/// clock skew: half of a short validity would have passed at once.
 pub fn renewal(received: SystemTime, not_after: SystemTime, jitter: f64) -> SystemTime {
     let life = not_after.duration_since(received).unwrap_or_default();
     received + life.mul_f64((0.5 + 0.01 * jitter.clamp(-1.0, 1.0)).clamp(0.0, 1.0))

@@ -1,5 +1,5 @@
-//! The process's own log: text or JSON lines on standard error, with a level that can be changed at run time. Exists so
-//! that all binaries log in the same way and an operator can change the level without a restart.
+//! The process's own log: text or JSON lines on standard error, with a level that can be changed at run time. Exists
+//! so that all binaries log in the same way and an operator can change the level without a restart.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -24,8 +24,8 @@ pub struct Handle {
     filter: Arc<reload::Handle<Targets, Registry>>,
 }
 
-/// Starts logging at `level`, which is a name (`info`) or a list of directives (`info,citadel=debug`). An invalid level
-/// is replaced by `info` with a warning, because a typing mistake should not keep a mesh from starting.
+/// Starts logging at `level`, which is a name (`info`) or a list of directives (`info,citadel=debug`). An invalid
+/// level is replaced by `info` with a warning, because a typing mistake should not keep a mesh from starting.
 ///
 /// A process has one log: a second call changes its level but not its format.
 pub fn init(level: &str, format: Format) -> Handle {

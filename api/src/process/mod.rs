@@ -1,5 +1,5 @@
-//! The shell that all server processes share: logging, readiness, metrics, admin pages, TLS, and serving with a graceful
-//! shutdown. Exists so that all binaries start, report and stop in the same way.
+//! The shell that all server processes share: logging, readiness, metrics, admin pages, TLS, and serving with a
+//! graceful shutdown. Exists so that all binaries start, report and stop in the same way.
 
 pub mod dns;
 pub mod enroll;

@@ -1,5 +1,5 @@
-//! Readiness as a set of open gates. Exists so that each part of a process has a gate of its own, `/readyz` can name the
-//! missing parts, and tests wait for a server instead of sleeping.
+//! Readiness as a set of open gates. Exists so that each part of a process has a gate of its own, `/readyz` can name
+//! the missing parts, and tests wait for a server instead of sleeping.
 
 use std::sync::Arc;
 use tokio::sync::watch;

@@ -1,5 +1,5 @@
-//! Waits for the signal to shut down. Exists so that all processes handle SIGTERM, which the kubelet sends, and SIGINT,
-//! which a person sends, in the same way: they drain, then exit.
+//! Waits for the signal to shut down. Exists so that all processes handle SIGTERM, which the kubelet sends, and
+//! SIGINT, which a person sends, in the same way: they drain, then exit.
 
 use tokio::signal::unix::{SignalKind, signal as listen};
 

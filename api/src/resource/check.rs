@@ -56,7 +56,7 @@ impl Question {
             return Err(format!("the question has {} bytes; at most {MAX_QUESTION} are read", text.len()));
         }
         if weight::is_heavy(text) {
-            return Err("the question has too many values; ask about fewer objects at a time".to_owned());
+            return Err("the request has too many values; check fewer objects at a time".to_owned());
         }
         serde_json::from_slice(text).map_err(|error| error.to_string())
     }

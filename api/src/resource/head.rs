@@ -63,11 +63,11 @@ impl<'a> Head<'a> {
             Err(Fault { path: path.into(), reason, next: next.into() })
         };
         if !self.is_object {
-            return refused("", "the document is no object".into(), "begin it with apiVersion and kind");
+            return refused("", "the document is not an object".into(), "begin it with apiVersion and kind");
         }
         if let Some(path) = self.mistyped {
             // YAML reads `n`, `on` and `1` as other types than strings.
-            return refused(path, "is no text".into(), "put it in quotes");
+            return refused(path, "is not a string".into(), "put it in quotes");
         }
         if self.api_version.is_empty() {
             return refused("apiVersion", "is missing".into(), "say which API the kind belongs to");
@@ -115,14 +115,14 @@ impl<'a> Head<'a> {
         if !is_subdomain(self.name) {
             return fault(
                 "metadata.name",
-                format!("`{}` is no valid name: it takes a-z, 0-9, '-' and '.'", self.name),
+                format!("`{}` is not a valid name: it may contain a-z, 0-9, '-' and '.'", self.name),
                 "rename the object",
             );
         }
         if kind.namespaced() && !is_label(self.namespace(kind)) {
             return fault(
                 "metadata.namespace",
-                format!("`{}` is no valid namespace: it takes a-z, 0-9 and '-'", self.namespace),
+                format!("`{}` is not a valid namespace: it may contain a-z, 0-9 and '-'", self.namespace),
                 "correct the namespace",
             );
         }

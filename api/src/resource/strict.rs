@@ -24,14 +24,14 @@ pub struct Fault {
 /// Reads a value. Errors are all unknown fields, or the first field of the wrong type.
 pub fn read<T: DeserializeOwned>(value: &Value) -> Result<T, Vec<Fault>> {
     let notes = Notes::default();
-    let result = T::deserialize(Held { value, notes: &notes });
+    let result = T::deserialize(Deserializing { value, notes: &notes });
     notes.conclude(result)
 }
 
 /// The state while a value is read.
 ///
-/// One deserializer does the work of the crates `serde_path_to_error` and `serde_ignored`. Stacking those compiles each
-/// Kubernetes type through three layers, which is half of the code of this crate.
+/// One deserializer does the work of the crates `serde_path_to_error` and `serde_ignored`. Stacking those compiles
+/// each Kubernetes type through three layers, which is half of the code of this crate.
 #[derive(Default)]
 struct Notes<'a>(RefCell<Inner<'a>>);
 
@@ -107,8 +107,8 @@ impl<'a> Notes<'a> {
 /// The known name of which `name` is probably a misspelling.
 pub(in crate::resource) fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let lower = name.to_lowercase();
-    let likeness = |known: &str| strsim::jaro_winkler(&lower, &known.to_lowercase());
-    let alike = known.map(|known| (likeness(known), known)).filter(|(likeness, _)| *likeness > LIKELY);
+    let similarity = |known: &str| strsim::jaro_winkler(&lower, &known.to_lowercase());
+    let alike = known.map(|known| (similarity(known), known)).filter(|(similarity, _)| *similarity > LIKELY);
     alike.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, known)| known)
 }
 
@@ -133,12 +133,12 @@ fn shortened(message: &str) -> String {
 
 /// A value. Lists are never accepted as objects, because an object's fields have names, not positions.
 #[derive(Clone, Copy)]
-struct Held<'a, 'n> {
+struct Deserializing<'a, 'n> {
     value: &'a Value,
     notes: &'n Notes<'a>,
 }
 
-impl<'a> Held<'a, '_> {
+impl<'a> Deserializing<'a, '_> {
     /// Reads the value one step below.
     fn below<S: DeserializeSeed<'a>>(
         self,
@@ -147,13 +147,13 @@ impl<'a> Held<'a, '_> {
         seed: S,
     ) -> Result<S::Value, serde_json::Error> {
         self.notes.enter(step);
-        let result = seed.deserialize(Held { value, notes: self.notes });
+        let result = seed.deserialize(Deserializing { value, notes: self.notes });
         self.notes.leave(result.is_err());
         result
     }
 }
 
-impl<'de> Deserializer<'de> for Held<'de, '_> {
+impl<'de> Deserializer<'de> for Deserializing<'de, '_> {
     type Error = serde_json::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
@@ -162,9 +162,9 @@ impl<'de> Deserializer<'de> for Held<'de, '_> {
             Value::Bool(flag) => visitor.visit_bool(*flag),
             Value::Number(number) => number.deserialize_any(visitor),
             Value::String(text) => visitor.visit_borrowed_str(text),
-            Value::Array(items) => visitor.visit_seq(Items { rest: items.iter().enumerate(), held: self }),
+            Value::Array(items) => visitor.visit_seq(Items { rest: items.iter().enumerate(), parent: self }),
             Value::Object(fields) => {
-                visitor.visit_map(Fields { rest: fields.iter(), value: None, held: self })
+                visitor.visit_map(Fields { rest: fields.iter(), value: None, parent: self })
             }
         }
     }
@@ -196,8 +196,8 @@ impl<'de> Deserializer<'de> for Held<'de, '_> {
     ) -> Result<V::Value, Self::Error> {
         let mut fields = self.value.as_object().into_iter().flatten();
         let variant = match (self.value, fields.next(), fields.next()) {
-            (Value::String(name), ..) => Variant { name, content: None, held: self },
-            (_, Some((name, content)), None) => Variant { name, content: Some(content), held: self },
+            (Value::String(name), ..) => Variant { name, content: None, parent: self },
+            (_, Some((name, content)), None) => Variant { name, content: Some(content), parent: self },
             (Value::Object(_), ..) => {
                 return Err(Error::invalid_value(Unexpected::Map, &"an object with a single field"));
             }
@@ -231,7 +231,7 @@ struct Fields<'a, 'n> {
     rest: serde_json::map::Iter<'a>,
     /// The field whose name was read.
     value: Option<(&'a str, &'a Value)>,
-    held: Held<'a, 'n>,
+    parent: Deserializing<'a, 'n>,
 }
 
 impl<'de> MapAccess<'de> for Fields<'de, '_> {
@@ -244,7 +244,7 @@ impl<'de> MapAccess<'de> for Fields<'de, '_> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Self::Error> {
         let (name, value) = self.value.ok_or_else(|| Error::custom("a value is read before its name"))?;
-        self.held.below(Step::Field(name), value, seed)
+        self.parent.below(Step::Field(name), value, seed)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -255,7 +255,7 @@ impl<'de> MapAccess<'de> for Fields<'de, '_> {
 /// The items of a list.
 struct Items<'a, 'n> {
     rest: std::iter::Enumerate<std::slice::Iter<'a, Value>>,
-    held: Held<'a, 'n>,
+    parent: Deserializing<'a, 'n>,
 }
 
 impl<'de> SeqAccess<'de> for Items<'de, '_> {
@@ -266,7 +266,7 @@ impl<'de> SeqAccess<'de> for Items<'de, '_> {
         seed: T,
     ) -> Result<Option<T::Value>, Self::Error> {
         let next = self.rest.next();
-        next.map(|(index, value)| self.held.below(Step::Item(index), value, seed)).transpose()
+        next.map(|(index, value)| self.parent.below(Step::Item(index), value, seed)).transpose()
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -278,7 +278,7 @@ impl<'de> SeqAccess<'de> for Items<'de, '_> {
 struct Variant<'a, 'n> {
     name: &'a str,
     content: Option<&'a Value>,
-    held: Held<'a, 'n>,
+    parent: Deserializing<'a, 'n>,
 }
 
 impl<'de> EnumAccess<'de> for Variant<'de, '_> {
@@ -302,7 +302,7 @@ impl<'de> VariantAccess<'de> for Variant<'de, '_> {
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Self::Error> {
         let name = Step::Field(self.name);
-        self.held.below(name, self.content.unwrap_or(&Value::Null), seed)
+        self.parent.below(name, self.content.unwrap_or(&Value::Null), seed)
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Self::Error> {
@@ -314,7 +314,7 @@ impl<'de> VariantAccess<'de> for Variant<'de, '_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
-        let notes = self.held.notes;
+        let notes = self.parent.notes;
         notes.open(fields);
         let result = self.newtype_variant_seed(Visited(visitor));
         notes.close();

@@ -196,8 +196,8 @@ pub struct Wait {
 }
 
 impl Verdicts {
-    /// Whether each object has the wanted version or is deleted, and each proxy has acknowledged or refused the resulting
-    /// configuration.
+    /// Whether each object has the wanted version or is deleted, and each proxy has acknowledged or refused the
+    /// resulting configuration.
     pub fn settles(&self, wanted: &[Wanted]) -> bool {
         let mut newest = 0;
         for one in wanted {

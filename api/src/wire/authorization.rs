@@ -82,7 +82,7 @@ fn wire_policy(model: &Policy) -> wire::Policy {
     }
 }
 
-fn short_of(wire: i32) -> Result<i32, Refusal> {
+fn port_bound(wire: i32) -> Result<i32, Refusal> {
     if (0..=65_536).contains(&wire) { Ok(wire) } else { refuse("is not a port") }
 }
 
@@ -104,7 +104,7 @@ fn permission(wire: wire::Permission) -> Result<Permission, Refusal> {
             Permission::ServerName(string(matcher).at("requested_server_name")?)
         }
         Some(Rule::DestinationPortRange(range)) => {
-            let bound = |wire, field| short_of(wire).at(field).at("destination_port_range");
+            let bound = |wire, field| port_bound(wire).at(field).at("destination_port_range");
             Permission::DestinationPorts(bound(range.start, "start")?, bound(range.end, "end")?)
         }
         Some(Rule::Metadata(_)) => return Err(Refusal::unsupported("metadata")),

@@ -126,7 +126,9 @@ pub(super) fn original_destination(wire: &mut wire::Cluster) -> Result<Discovery
     }
     let port = port.map(|port| match u16::try_from(port) {
         Ok(port) if port != 0 => Ok(port),
-        _ => refuse(format!("{port} is no port")).at("upstream_port_override").at("original_dst_lb_config"),
+        _ => refuse(format!("{port} is not a valid port"))
+            .at("upstream_port_override")
+            .at("original_dst_lb_config"),
     });
     Ok(Discovery::OriginalDestination { port: port.transpose()? })
 }

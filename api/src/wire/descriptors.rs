@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// The types. They are built unless a holder still keeps them.
 pub(super) fn pool() -> Arc<DescriptorPool> {
-    static HELD: Mutex<Weak<DescriptorPool>> = Mutex::new(Weak::new());
-    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-    held.upgrade().unwrap_or_else(|| {
+    static POOL: Mutex<Weak<DescriptorPool>> = Mutex::new(Weak::new());
+    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    pool.upgrade().unwrap_or_else(|| {
         let built = DescriptorPool::decode(DESCRIPTORS).expect("a test reads the embedded descriptors");
         let built = Arc::new(built);
-        *held = Arc::downgrade(&built);
+        *pool = Arc::downgrade(&built);
         built
     })
 }

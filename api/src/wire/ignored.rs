@@ -33,9 +33,9 @@ pub(super) const METRIC_NAME: &str = "names Envoy's own statistics";
 const METADATA: &str = "nothing reads metadata but Istio's; operators that print metadata find nothing";
 const SOCKET_TUNING: &str = "tunes Envoy's sockets, threads or buffers";
 const KEPT_BODY: &str = "a body of at most 1 MiB is kept for a retry or a mirror, whatever is configured";
-pub(super) const SPANS: &str = "there are no spans; trace headers of requests are passed on as they come";
-pub(super) const RUNTIME_KEY: &str = "there is no runtime, so the value beside the key holds";
-const DNS_QUERIES: &str = "tunes queries of Envoy's resolver; ours asks each server once, for 2 s";
+pub(super) const SPANS: &str = "tracing is not supported; trace headers are forwarded unchanged";
+pub(super) const RUNTIME_KEY: &str = "there is no runtime, so the default value applies";
+const DNS_QUERIES: &str = "tunes Envoy's resolver; ours queries each server once, with a timeout of 2 s";
 const FLOODS: &str = "limits on floods are constants (docs/limits.md)";
 const RESUMPTION: &str = "sessions are resumed for an hour at most, until a certificate or root changes";
 
@@ -83,13 +83,13 @@ pub(super) const IGNORED: &[OfMessage] = &[
             field(26, "delayed_close_timeout", "an ended connection is read for 1 s more"),
             field(59, "stream_flush_timeout", "the stream idle timeout covers it"),
             field(7, "tracing", SPANS),
-            field(18, "proxy_100_continue", "the proxy itself answers 100 Continue once it reads the body"),
+            field(18, "proxy_100_continue", "the proxy itself sends 100 Continue when it reads the body"),
             field(58, "http1_safe_max_connection_duration", "connections always end between requests"),
         ],
     ),
     (
         "envoy.extensions.filters.network.http_connection_manager.v3.InternalAddressConfig",
-        &[field(1, "unix_sockets", "nobody comes over a Unix socket")],
+        &[field(1, "unix_sockets", "there are no clients on Unix sockets")],
     ),
     (
         "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
@@ -273,7 +273,7 @@ pub(super) const IGNORED: &[OfMessage] = &[
             field(6, "session_timeout", RESUMPTION),
             field(7, "disable_stateless_session_resumption", RESUMPTION),
             field(10, "disable_stateful_session_resumption", RESUMPTION),
-            field(9, "full_scan_certs_on_sni_mismatch", "the first certificate answers unknown names"),
+            field(9, "full_scan_certs_on_sni_mismatch", "the first certificate is used for unknown names"),
             field(11, "prefer_client_ciphers", "all suites that are offered are strong"),
         ],
     ),

@@ -23,17 +23,22 @@ use tonic::codegen::{Body as HttpBody, StdError};
 /// A server of discovery streams.
 pub trait Discover: Send + Sync + 'static {
     /// Starts to serve a stream; `caller` holds the extensions of its HTTP request.
-    fn serve(&self, mode: Mode, caller: &http::Extensions, requests: Requests) -> Result<Answers, Status>;
+    fn serve(
+        &self,
+        mode: Mode,
+        caller: &http::Extensions,
+        requests: Requests,
+    ) -> Result<ResponseStream, Status>;
 }
 
 /// Requests of a stream, for either method.
 pub type Requests = BoxStream<'static, Result<Request, Status>>;
 
 /// Responses of a stream; an error ends it.
-pub type Answers = mpsc::Receiver<Answer>;
+pub type ResponseStream = mpsc::Receiver<StreamItem>;
 
 /// A response, or the error that ends the stream. It is boxed because a queue allocates many slots at once.
-pub type Answer = Box<Result<Response, Status>>;
+pub type StreamItem = Box<Result<Response, Status>>;
 
 /// A gRPC server for `service`, which refuses messages longer than `limit` bytes; add it to
 /// `tonic::service::Routes`.
@@ -54,7 +59,7 @@ impl<S> Clone for Discovery<S> {
 impl<S: Discover> Methods for Discovery<S> {
     const NAME: &'static str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
 
-    fn answer<B>(self, method: &str, request: http::Request<B>, limit: usize) -> Boxed<http::Response<Body>>
+    fn call<B>(self, method: &str, request: http::Request<B>, limit: usize) -> Boxed<http::Response<Body>>
     where
         B: HttpBody + Send + 'static,
         B::Error: Into<StdError> + Send + 'static,
@@ -76,9 +81,9 @@ impl<S: Discover> Methods for Discovery<S> {
             }
         };
         let response = match self.0.serve(mode, &head.extensions, requests) {
-            Ok(answers) => {
+            Ok(responses) => {
                 let mut response =
-                    http::Response::new(Body::new(Outgoing { answers: Some(answers), parts: None }));
+                    http::Response::new(Body::new(Outgoing { responses: Some(responses), parts: None }));
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
                 response
             }
@@ -173,7 +178,7 @@ where
 /// The body of a response.
 struct Outgoing {
     /// `None`: the stream is over.
-    answers: Option<Answers>,
+    responses: Option<ResponseStream>,
     /// The rest of the response that is being sent.
     parts: Option<Parts>,
 }
@@ -190,8 +195,8 @@ impl HttpBody for Outgoing {
             return Poll::Ready(Some(Ok(Frame::data(part))));
         }
         self.parts = None;
-        let Some(answers) = &mut self.answers else { return Poll::Ready(None) };
-        let status = match ready!(answers.poll_recv(cx)).map(|answer| *answer) {
+        let Some(responses) = &mut self.responses else { return Poll::Ready(None) };
+        let status = match ready!(responses.poll_recv(cx)).map(|call| *call) {
             Some(Ok(response)) => {
                 let prefix = prefix(response.encoded_len());
                 self.parts = Some(response.into_parts());
@@ -200,14 +205,14 @@ impl HttpBody for Outgoing {
             Some(Err(status)) => status,
             None => Status::ok(""),
         };
-        self.answers = None;
+        self.responses = None;
         let mut trailers = http::HeaderMap::new();
         status.add_header(&mut trailers)?;
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.answers.is_none() && self.parts.is_none()
+        self.responses.is_none() && self.parts.is_none()
     }
 }
 

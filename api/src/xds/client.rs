@@ -23,7 +23,7 @@ struct Subscription {
     versions: BTreeMap<String, String>,
 }
 
-/// A decoded response. Pass it to `answer` after applying it.
+/// A decoded response. Pass it to `acknowledge` after applying it.
 #[derive(Debug)]
 pub struct Received {
     /// Type of its resources.
@@ -120,7 +120,11 @@ impl Client {
 
     /// Acknowledges a response after it has been applied. Resources in `rejected` (name and reason) keep their last
     /// good version, and make the request a NACK.
-    pub fn answer(&mut self, received: &Received, rejected: &[(String, String)]) -> DeltaDiscoveryRequest {
+    pub fn acknowledge(
+        &mut self,
+        received: &Received,
+        rejected: &[(String, String)],
+    ) -> DeltaDiscoveryRequest {
         if let Some(subscription) = self.kinds.get_mut(&received.kind) {
             for (name, version) in &received.versions {
                 if !rejected.iter().any(|(bad, _)| bad == name) {

@@ -8,7 +8,7 @@
 //! let mut session = Session::new(Mode::Delta);
 //! for request in stream  { send(session.request(request, &offer)) }   // a subscription, an ACK or a NACK
 //! on a new configuration { send(session.push(&offer)) }               // only what changed for this client
-//! session.held()         { after some seconds: send(session.release(&offer)) }
+//! session.is_holding_back() { after some seconds: send(session.release(&offer)) }
 //! session.status()       // for /debug/syncz
 //! ```
 //! `Offer` is what the server has for this client at this moment; `offer::Resources` is a ready-made one. A version is
@@ -18,7 +18,7 @@
 //! changes that happen meanwhile are sent together after its ACK. Make before break: listeners and routes wait until
 //! the clusters and endpoints sent before them are acknowledged; clusters and endpoints are removed only after the
 //! listeners and routes that stopped using them are acknowledged. A client that never responds, or never requests the
-//! endpoints of a cluster, would block updates for ever; `held` and `release` end this wait.
+//! endpoints of a cluster, would block updates for ever; `is_holding_back` and `release` end this wait.
 //!
 //! # Subscribing
 //! `client::Client` keeps what is subscribed to and what has arrived (delta only); `connect::Stream` carries its

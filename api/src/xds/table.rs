@@ -84,8 +84,8 @@ impl Table {
 pub struct Offered {
     /// Hash of the content.
     pub version: u64,
-    /// The encoded resource: an `Any` with its field key and its length, as messages of both forms of the protocol hold
-    /// it.
+    /// The encoded resource: an `Any` with its field key and its length, as messages of both forms of the protocol
+    /// hold it.
     pub entry: Arc<[u8]>,
 }
 

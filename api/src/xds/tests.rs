@@ -31,7 +31,7 @@ struct World {
     client: Client,
     up: VecDeque<DeltaDiscoveryRequest>,
     down: VecDeque<DeltaDiscoveryResponse>,
-    held: BTreeMap<Kind, BTreeMap<String, Vec<u8>>>,
+    is_holding_back: BTreeMap<Kind, BTreeMap<String, Vec<u8>>>,
 }
 
 impl World {
@@ -44,7 +44,7 @@ impl World {
             client,
             up,
             down: VecDeque::new(),
-            held: BTreeMap::new(),
+            is_holding_back: BTreeMap::new(),
         }
     }
 
@@ -84,7 +84,7 @@ impl World {
 
     fn apply(&mut self, response: DeltaDiscoveryResponse) {
         let received = self.client.receive(response).expect("only what was asked for is sent");
-        let table = self.held.entry(received.kind).or_default();
+        let table = self.is_holding_back.entry(received.kind).or_default();
         for (name, body) in &received.upserts {
             table.insert(name.clone(), body.value.clone());
         }
@@ -93,20 +93,21 @@ impl World {
         }
         // The client subscribes to referenced resources before it acknowledges, as a client does that warms its
         // clusters.
-        let wanted =
-            |kind: Kind| self.held.get(&kind).map(|t| t.keys().cloned().collect()).unwrap_or_default();
+        let wanted = |kind: Kind| {
+            self.is_holding_back.get(&kind).map(|t| t.keys().cloned().collect()).unwrap_or_default()
+        };
         let (clusters, listeners): (BTreeSet<String>, BTreeSet<String>) =
             (wanted(Kind::Cluster), wanted(Kind::Listener));
         self.up.extend(self.client.subscribe(Kind::Endpoints, &clusters));
         self.up.extend(self.client.subscribe(Kind::Route, &listeners));
         for (kind, names) in [(Kind::Endpoints, &clusters), (Kind::Route, &listeners)] {
-            self.held.entry(kind).or_default().retain(|name, _| names.contains(name));
+            self.is_holding_back.entry(kind).or_default().retain(|name, _| names.contains(name));
         }
-        self.up.push_back(self.client.answer(&received, &[]));
+        self.up.push_back(self.client.acknowledge(&received, &[]));
     }
 
     fn settle(&mut self) {
-        while !self.up.is_empty() || !self.down.is_empty() || self.session.held() {
+        while !self.up.is_empty() || !self.down.is_empty() || self.session.is_holding_back() {
             self.step(&Step::ServerReads);
             self.step(&Step::ClientReads);
             if self.up.is_empty() && self.down.is_empty() {
@@ -117,8 +118,9 @@ impl World {
 
     /// Whether the client has the cluster of each of its routes, with its endpoints.
     fn whole(&self) -> bool {
-        let has = |kind: Kind, name: &str| self.held.get(&kind).is_some_and(|t| t.contains_key(name));
-        let routes = self.held.get(&Kind::Route).into_iter().flatten();
+        let has =
+            |kind: Kind, name: &str| self.is_holding_back.get(&kind).is_some_and(|t| t.contains_key(name));
+        let routes = self.is_holding_back.get(&Kind::Route).into_iter().flatten();
         routes
             .map(|(_, cluster)| String::from_utf8_lossy(cluster).into_owned())
             .all(|cluster| has(Kind::Cluster, &cluster) && has(Kind::Endpoints, &cluster))
@@ -164,10 +166,10 @@ proptest! {
             world.offer.each(kind, &mut |name, offered| {
                 expected.insert(name.to_string(), offered.body().value);
             });
-            let held = world.held.get(&kind).cloned().unwrap_or_default();
-            prop_assert_eq!(held, expected, "{:?}", kind);
+            let is_holding_back = world.is_holding_back.get(&kind).cloned().unwrap_or_default();
+            prop_assert_eq!(is_holding_back, expected, "{:?}", kind);
         }
-        prop_assert!(!world.session.held());
+        prop_assert!(!world.session.is_holding_back());
     }
 
     #[test]
@@ -175,7 +177,7 @@ proptest! {
         let mut world = World::new();
         for step in &steps {
             world.step(step);
-            prop_assert!(world.whole(), "after {:?}: {:?}", step, world.held);
+            prop_assert!(world.whole(), "after {:?}: {:?}", step, world.is_holding_back);
         }
     }
 }
@@ -199,12 +201,12 @@ fn a_rejected_resource_keeps_its_last_good_version_and_is_named_in_the_nack() {
         }
     };
     let first = client.receive(response("1")).unwrap();
-    assert_eq!(client.answer(&first, &[]).error_detail, None);
+    assert_eq!(client.acknowledge(&first, &[]).error_detail, None);
     let second = client.receive(response("2")).unwrap();
-    let answer = client.answer(&second, &[("b".into(), "lb_policy: not supported".into())]);
-    assert!(answer.node.is_none(), "the node is announced once for each stream");
-    assert_eq!(answer.response_nonce, "2");
-    assert_eq!(answer.error_detail.unwrap().message, "b: lb_policy: not supported");
+    let nack = client.acknowledge(&second, &[("b".into(), "lb_policy: not supported".into())]);
+    assert!(nack.node.is_none(), "the node is announced once for each stream");
+    assert_eq!(nack.response_nonce, "2");
+    assert_eq!(nack.error_detail.unwrap().message, "b: lb_policy: not supported");
     let versions = &client.connected()[0].initial_resource_versions;
     assert_eq!((versions["a"].as_str(), versions["b"].as_str()), ("2", "1"));
 }

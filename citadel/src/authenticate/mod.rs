@@ -2,7 +2,8 @@
 //! configured issuer. The certificate takes precedence: it is bound to a key that the client has just used, while a
 //! token can be copied; and a machine whose token has expired can still renew.
 //!
-//! A certificate is verified on each request against the roots in force, since a connection may be older than they are.
+//! A certificate is verified on each request against the roots in force, since a connection may be older than they
+//! are.
 
 pub mod token;
 

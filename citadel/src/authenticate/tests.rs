@@ -53,8 +53,8 @@ async fn a_certificate_proves_its_identity_to_the_roots_in_force_and_in_its_time
     assert!(matches!(untrusted, AuthenticationError::CertificateUntrusted(_)), "{untrusted}");
     let late = ask(shown, &old, NOW + Duration::from_hours(1) + Duration::from_secs(1)).await.unwrap_err();
     assert_eq!(late, AuthenticationError::CertificateExpired);
-    let stranger = ask(certificate(&old, "https://reviews.example"), &old, NOW).await.unwrap_err();
-    assert!(matches!(stranger, AuthenticationError::CertificateUntrusted(_)), "{stranger}");
+    let error = ask(certificate(&old, "https://reviews.example"), &old, NOW).await.unwrap_err();
+    assert!(matches!(error, AuthenticationError::CertificateUntrusted(_)), "{error}");
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ pub async fn run(source: KeySource, writer: Writer, ready: Gate) {
         let pause = match read(&source).await {
             Ok(keys) => {
                 if last.as_ref() != Some(&keys) {
-                    tell(&source, &keys);
+                    log_keys(&source, &keys);
                 }
                 complaint.clear();
                 writer.replace(keys.clone());
@@ -52,7 +52,7 @@ pub async fn run(source: KeySource, writer: Writer, ready: Gate) {
     }
 }
 
-fn tell(source: &KeySource, keys: &KeySet) {
+fn log_keys(source: &KeySource, keys: &KeySet) {
     let source = match source {
         KeySource::File(file) => file.display().to_string(),
         KeySource::Url { url, .. } => url.to_string(),

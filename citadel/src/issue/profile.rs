@@ -23,11 +23,11 @@ pub fn contents(
     for dns in &permit.dns_names {
         names.push(name(dns, SanType::DnsName)?);
     }
-    let wished = Duration::try_from(permit.ttl).ok().and_then(|ttl| now.checked_add(ttl));
+    let not_after = Duration::try_from(permit.ttl).ok().and_then(|ttl| now.checked_add(ttl));
     let mut params = CertificateParams::default();
     params.serial_number = Some(SerialNumber::from_slice(serial));
     params.not_before = now - SKEW;
-    params.not_after = wished.map_or(chain_not_after, |wished| wished.min(chain_not_after));
+    params.not_after = not_after.map_or(chain_not_after, |not_after| not_after.min(chain_not_after));
     params.distinguished_name = DistinguishedName::new();
     params.subject_alt_names = names;
     params.is_ca = IsCa::ExplicitNoCa;

@@ -1,5 +1,6 @@
 //! Pure. Turns the four PEM texts of a root folder into a signing root, or reports which file is wrong and why.
-//! Mistakes in a plugged-in authority are found when the process starts, not when the first peer refuses a certificate.
+//! Mistakes in a plugged-in authority are found when the process starts, not when the first peer refuses a
+//! certificate.
 
 use crate::root::{Root, key};
 use api::process::tls;

@@ -1,5 +1,6 @@
-//! Callers that lie, and what they are told: tokens of every wrong kind, requests for what is not theirs, certificates
-//! that prove nothing. Each is refused with its reason, or gets what its own identity allows and no more.
+//! Invalid requests and the responses to them: invalid tokens of all kinds, requests for other identities,
+//! certificates that prove nothing. Each is refused with the reason, or gets only what the caller's own identity
+//! allows.
 
 use super::*;
 use rcgen::Issuer as Signer;
@@ -27,7 +28,7 @@ impl Issuer {
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// A token whose "signature" is a hash with the public key, which everybody knows, as its secret.
+    /// A token whose "signature" is an HMAC with the public key as its secret.
     fn hashed(&self) -> String {
         let secret = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, self.key.public_key().as_ref());
         let signed =
@@ -96,12 +97,12 @@ async fn a_request_that_is_garbage_or_costs_too_much_is_refused_soon() {
     let table = [
         (String::new(), "no PEM block"),
         ("\0\u{1f4a9}".repeat(1000), "no PEM block"),
-        (wrapped("////"), "no PKCS#10 request"),
+        (wrapped("////"), "not a PKCS#10 request"),
         (half, "cannot be read"),
-        // An element that says it is 4 GB long.
-        (wrapped("MIT/////AAAA"), "no PKCS#10 request"),
+        // An element with a declared length of 4 GB.
+        (wrapped("MIT/////AAAA"), "not a PKCS#10 request"),
         (include_str!("../data/rsa-8200.csr").to_owned(), "2048 to 8192 bits, not 8200"),
-        (wrapped(&"QUJD".repeat(20_000)), "no PKCS#10 request"),
+        (wrapped(&"QUJD".repeat(20_000)), "not a PKCS#10 request"),
     ];
     for (request, reason) in &table {
         let begin = std::time::Instant::now();

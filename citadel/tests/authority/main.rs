@@ -1,5 +1,5 @@
-//! The whole authority in one process, spoken to over gRPC as a workload would: first with a token, then with the
-//! certificate it got.
+//! The whole authority in one process, called over gRPC as by a workload: first with a token, then with the
+//! certificate that it has issued.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 #![allow(clippy::disallowed_methods, reason = "tests measure how long an answer takes")]
 
@@ -130,8 +130,8 @@ impl Citadel {
         if let Some(token) = token {
             request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
         }
-        let answer = CertificateClient::new(channel).create_certificate(request).await?;
-        Ok(answer.into_inner().cert_chain)
+        let response = CertificateClient::new(channel).create_certificate(request).await?;
+        Ok(response.into_inner().cert_chain)
     }
 
     fn token(&self, account: &str) -> String {
@@ -149,7 +149,7 @@ impl Citadel {
     }
 }
 
-/// A key, and a request that asks for an identity it will not get.
+/// A key, and a request for an identity that is not granted.
 fn csr() -> (KeyPair, String) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["kubernetes.default.svc".to_owned()]).unwrap();
@@ -195,7 +195,7 @@ async fn a_workload_gets_its_certificate_by_token_and_renews_it_by_certificate()
     assert_eq!(identity(&second), REVIEWS);
     assert_ne!(first[0], second[0]);
 
-    // A certificate outweighs a token: the connection proves possession of the key.
+    // A certificate takes precedence over a token: the connection proves possession of its key.
     let other = citadel.token("default:ratings");
     let third = citadel.ask(&request, 0, Some(&other), Some(own(&second, &next_key))).await.unwrap();
     assert_eq!(identity(&third), REVIEWS);
@@ -208,13 +208,13 @@ async fn unauthenticated_and_unauthorized_requests_are_refused() {
     let (_, request) = csr();
     let good = citadel.token("default:reviews");
     let other_audience = citadel.issuer.token("one", "other", "system:serviceaccount:default:reviews");
-    let stranger = Issuer::new().token("one", "istio-ca", "system:serviceaccount:default:reviews");
+    let unknown_issuer = Issuer::new().token("one", "istio-ca", "system:serviceaccount:default:reviews");
     let weak = include_str!("../data/rsa-1024.csr");
     let table: [(&str, i64, Option<&str>, Code, &str); 6] = [
         (&request, 0, None, Code::Unauthenticated, "neither a client certificate nor"),
         (&request, 0, Some("garbage"), Code::Unauthenticated, "does not have three parts"),
         (&request, 0, Some(&other_audience), Code::Unauthenticated, "audience is not `istio-ca`"),
-        (&request, 0, Some(&stranger), Code::Unauthenticated, "signature is wrong"),
+        (&request, 0, Some(&unknown_issuer), Code::Unauthenticated, "signature is invalid"),
         ("garbage", 0, Some(&good), Code::InvalidArgument, "no PEM block"),
         (weak, 0, Some(&good), Code::InvalidArgument, "not 1024"),
     ];
@@ -395,7 +395,7 @@ async fn a_root_that_the_operator_replaces_is_taken_up_without_a_restart() {
     other.stop().await;
 }
 
-/// When a certificate ends, in seconds from now.
+/// When a certificate expires, in seconds from now.
 fn left(chain: &[String]) -> i64 {
     let der = tls::certificates_from_pem(chain[0].as_bytes()).unwrap().remove(0);
     let (_, leaf) = x509_parser::parse_x509_certificate(&der).unwrap();
@@ -453,14 +453,14 @@ async fn a_connection_of_a_root_that_is_removed_is_cut_and_gets_no_certificate_o
     other.stop().await;
 }
 
-/// Everything at once: thousands of connections that say nothing or half of something, from one address and from many.
+/// Thousands of silent connections and incomplete messages, from one address and from many.
 #[tokio::test]
 async fn silent_connections_do_not_block_certificate_requests() {
     let citadel = Citadel::start(&[]).await;
     let (_, request) = csr();
     let token = citadel.token("default:reviews");
     api::process::open_files::raise();
-    let mut strangers = vec![];
+    let mut silent = vec![];
     for number in 0..1500_u16 {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         let [high, low] = (number / 2).to_be_bytes();
@@ -470,10 +470,10 @@ async fn silent_connections_do_not_block_certificate_requests() {
         if number % 3 == 0 {
             let _ = stream.try_write(b"\x16\x03\x01\x02\x00\x01");
         }
-        strangers.push(stream);
+        silent.push(stream);
     }
     let prompt = tokio::time::timeout(Duration::from_secs(2), citadel.ask(&request, 0, Some(&token), None));
     assert!(prompt.await.expect("it is served promptly").is_ok());
-    drop(strangers);
+    drop(silent);
     citadel.stop().await;
 }

@@ -43,8 +43,8 @@ pub fn serve(
     Ok(())
 }
 
-/// The addresses behind a port of the gateway: of Istio's usual Service, or of any other Service that is reachable from
-/// outside.
+/// The addresses behind a port of the gateway: of Istio's usual Service, or of any other Service that is reachable
+/// from outside.
 pub fn endpoints(directory: &Directory, port: u16) -> Vec<(Ipv4Addr, u16)> {
     let mut services: Vec<_> = directory
         .services

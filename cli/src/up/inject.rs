@@ -125,7 +125,7 @@ fn connector(roots: &[u8]) -> Result<TlsConnector, TlsError> {
 
 fn review(pod: &Value) -> AdmissionReview {
     let text = |field: &str| pod["metadata"][field].as_str().map(str::to_owned);
-    AdmissionReview::asking(Request {
+    AdmissionReview::with_request(Request {
         uid: text("uid").unwrap_or_default(),
         kind: Kind { group: String::new(), version: "v1".to_owned(), kind: "Pod".to_owned() },
         sub_resource: None,
@@ -167,7 +167,7 @@ mod tests {
     fn a_patch_is_applied_and_a_rejection_has_a_reason() {
         let pod = json!({"metadata": {"name": "a"}});
         let patch = br#"[{"op":"add","path":"/metadata/labels","value":{"x":"y"}}]"#;
-        let of = |response| patched(&pod, &AdmissionReview::answering(response));
+        let of = |response| patched(&pod, &AdmissionReview::with_response(response));
         let refused = |response| of(response).unwrap_err().to_string();
         assert_eq!(of(Response::allowed("").patched(patch)).unwrap()["metadata"]["labels"]["x"], "y");
         assert_eq!(of(Response::allowed("")).unwrap(), pod);

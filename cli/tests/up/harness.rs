@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use tests::guardian::{quoted, when_killed};
+use tests::cleanup::{quoted, when_killed};
 use tests::port;
 
 /// A mesh with its folders. Dropping it takes the mesh down.

@@ -1,5 +1,5 @@
-//! Writes the hand-made part of the corpus: what the product itself sends and reads, so that fuzzing starts from inputs
-//! that go deep. `cargo run -p fuzz-targets --example seeds` from the repository's root; safe to repeat.
+//! Writes the hand-made part of the corpus: messages that the product itself sends and reads, so that fuzzing starts
+//! from valid inputs. `cargo run -p fuzz-targets --example seeds` from the repository's root; can be repeated.
 
 use api::certificate::IstioCertificateRequest;
 use api::model::{Kind, Resource};
@@ -67,7 +67,7 @@ fn resources() {
     }
 }
 
-/// What pilot sends for bookinfo.
+/// The configuration that pilot sends for bookinfo.
 fn discovered() {
     let mut catalog = Catalog::new(Mesh::default());
     let all = [yaml("samples/bookinfo"), yaml("samples/bookinfo/networking")].concat();
@@ -194,7 +194,7 @@ fn names() {
     }
 }
 
-/// Samples, and objects with every kind of path.
+/// The samples, and objects with all kinds of paths.
 fn manifests() {
     for folder in ["samples/bookinfo", "samples/echo"] {
         for (name, text) in yaml(folder) {
@@ -206,7 +206,7 @@ fn manifests() {
     }
 }
 
-/// First requests and one with names.
+/// Initial requests, and one with names.
 fn requests() {
     let node = Node::from(&NodeInfo {
         id: "sidecar~10.0.0.1~a.shop~shop.svc.cluster.local".into(),
@@ -236,7 +236,7 @@ fn requests() {
     write("request", "certificate", [&[2][..], &certificate.encode_to_vec()].concat());
 }
 
-/// The beginning of a connection, a request in two frames, and an answer.
+/// The beginning of a connection, a request in two frames, and a response.
 fn connections() {
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     let request = b"\0\0\x01\x01\x01\0\0\0\x01\x82\0\0\x02\x09\x04\0\0\0\x01\x86\x84";

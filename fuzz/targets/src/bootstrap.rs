@@ -1,5 +1,5 @@
-//! Bootstrap files, YAML or JSON, as the proxy reads them: parsed, printed and parsed again, encoded and decoded, and put
-//! to use.
+//! Envoy bootstrap files, YAML or JSON, as the proxy reads them: they are parsed, printed and parsed again, encoded
+//! and decoded, and applied.
 
 use crate::{exercise, words, xds};
 use api::model::Resource;
@@ -26,7 +26,7 @@ fn accepted(bootstrap: &Bootstrap) {
     exercise::apply(all);
 }
 
-/// What the admin port shows can be used as a bootstrap again, but for the keys, which it hides.
+/// The dump of the admin port can be used as a bootstrap again, except for private keys, which it redacts.
 fn printed(bootstrap: &Bootstrap) {
     let json = xds::schema().bootstrap_to_json(bootstrap).to_string();
     if bootstrap.secrets.is_empty() && !format!("{bootstrap:?}").contains("Inline(") {

@@ -1,5 +1,5 @@
-//! Certificates of peers: arbitrary bytes, certificates with arbitrary names and usages, and identities as text. What
-//! is accepted has exactly one identity, which reads back as it was written.
+//! Certificates of peers: arbitrary bytes, certificates with arbitrary names and usages, and identities as text. An
+//! accepted certificate has exactly one identity, and formatting it yields its text.
 
 use crate::words;
 use api::identity::{SpiffeId, peer_identity};
@@ -27,7 +27,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Parsing inverts printing, and every part is a part of the whole.
+/// Parsing inverts formatting, and each part of an identity occurs in its text.
 fn identity(id: &SpiffeId) {
     let text = id.to_string();
     assert_eq!(text.parse::<SpiffeId>().as_ref(), Ok(id));
@@ -39,7 +39,7 @@ fn identity(id: &SpiffeId) {
     }
 }
 
-/// A certificate with usages by the bits of its first bytes, and a name for each line.
+/// A certificate whose usages are the bits of the first bytes, with one name per line.
 fn named(rest: &[u8]) {
     let [usage, more, names @ ..] = rest else { return };
     let Some(names) = words::text(names) else { return };

@@ -1,5 +1,5 @@
-//! The first bytes of a connection, in pieces of every size: what is found must not depend on how they arrive, and of a
-//! hello that the TLS library understands the same names must be read.
+//! The first bytes of a connection, in pieces of any size: the result of the inspection must not depend on the pieces,
+//! and for a valid ClientHello it must equal that of the TLS library.
 
 use api::model::listener::Transport;
 use proxy::identify::sniff::{Inspection, MOST, Sniffed, inspect};
@@ -7,12 +7,12 @@ use rustls::server::Acceptor;
 
 /// See the module.
 pub fn run(data: &[u8]) {
-    // Beyond this a request line is taken for one before it has ended.
+    // A longer request line is recognized before its end.
     let data = &data[..data.len().min(4096)];
     for (tls, http) in [(true, true), (true, false), (false, true)] {
         pieces(data, tls, http);
     }
-    // What is malformed for us, as for Envoy's library, may be good enough for ours: then it is no TLS to us.
+    // Our parser, like Envoy's library, refuses some messages that this library accepts; we treat them as plaintext.
     if let Inspection::Known(seen) = inspect(data, true, true)
         && seen.transport == Some(Transport::Tls)
     {
@@ -20,7 +20,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Once something is known, further bytes do not change it.
+/// A known result does not change with further bytes.
 fn pieces(data: &[u8], tls: bool, http: bool) {
     let steps = (0..=data.len()).filter(|end| *end < 96 || end % 61 == 0 || *end == data.len());
     let mut known: Option<Sniffed> = None;
@@ -49,7 +49,7 @@ fn check_against_the_library(data: &[u8], seen: &Sniffed) {
         server_name: hello.server_name().map(str::to_ascii_lowercase),
         protocols: hello.alpn().map(|names| names.map(<[u8]>::to_vec).collect()).unwrap_or_default(),
     };
-    // The library keeps no name that is an address; who routes by names has no use for one either way.
+    // The library ignores server names that are IP addresses, which routing by name never uses.
     let named = expected.server_name.is_some();
     let seen = Sniffed { server_name: seen.server_name.clone().filter(|_| named), ..seen.clone() };
     assert_eq!(seen, expected);

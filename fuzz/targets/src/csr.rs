@@ -1,5 +1,5 @@
-//! Requests for certificates, from the message to the certificate. Whatever a request says, the certificate names its
-//! caller and nobody else.
+//! Certificate requests, from the message to the issued certificate. Whatever a request contains, the certificate has
+//! the caller's identity and no other.
 
 use crate::words;
 use api::certificate::IstioCertificateRequest;
@@ -21,8 +21,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-/// See the module. The first byte chooses: the whole message, a PEM text, the request's bytes, names for a request that
-/// is signed as it should be.
+/// See the module. The first byte chooses: the whole message, a PEM text, the request's bytes, names for a request
+/// that is signed correctly.
 pub fn run(data: &[u8]) {
     let Some((choice, rest)) = words::choice(data, 4) else { return };
     let asking = |csr: String| IstioCertificateRequest { csr, ..IstioCertificateRequest::default() };
@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) {
         0 => IstioCertificateRequest::decode(rest).ok(),
         1 => words::text(rest).map(|text| asking(text.to_owned())),
         2 => Some(asking(pem(rest))),
-        _ => words::text(rest).and_then(wishes).map(asking),
+        _ => words::text(rest).and_then(overrides).map(asking),
     };
     if let Some(message) = message {
         decide(&message);
@@ -51,8 +51,8 @@ fn decide(message: &IstioCertificateRequest) {
     assert_eq!(peer_identity(&leaf[0]).as_ref(), Ok(&mesh.caller.id), "nobody gets another's certificate");
 }
 
-/// A request that asks for the names of a text: a subject on the first line, then one name on each line.
-fn wishes(text: &str) -> Option<String> {
+/// A request with the names of a text: the subject on the first line, then one name per line.
+fn overrides(text: &str) -> Option<String> {
     let mut lines = text.lines();
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, lines.next().unwrap_or_default());

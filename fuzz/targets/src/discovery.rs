@@ -1,4 +1,6 @@
-//! The discovery protocol under a network that delays and loses, and with peers that do not keep to the protocol. An honest client ends with what the server has; a dishonest one does no harm.
+//! The discovery protocol over a network that delays and loses messages, and with clients that violate the protocol. A
+//! correct client ends with the server's resources; a misbehaving one cannot make the server panic or send without
+//! bound.
 
 use crate::words::Choices;
 use api::model::Kind;
@@ -12,13 +14,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// See the module.
 pub fn run(data: &[u8]) {
     let mut choices = Choices::new(data);
-    let strangers = choices.yes();
+    let arbitrary = choices.yes();
     let mut steps = vec![];
     while choices.left() && steps.len() < 200 {
         steps.push(Step::read(&mut choices));
     }
     let steps = &steps[..];
-    if strangers {
+    if arbitrary {
         dishonest(steps, Mode::Delta);
         dishonest(steps, Mode::Sotw);
     } else {
@@ -26,17 +28,17 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// One thing that happens.
+/// An event.
 #[derive(Debug)]
 enum Step {
-    /// For each route its cluster, the version of all, and how many of the routes there are.
+    /// The cluster of each route, the version of all clusters, and the number of routes.
     Configure([u8; 4], u8, u8),
     ServerReads,
     ClientReads,
     Reconnect,
     Release,
-    /// A request that no honest client would write.
-    Stranger(Odd),
+    /// A request that no correct client would send.
+    Arbitrary(Odd),
 }
 
 #[derive(Debug)]
@@ -60,7 +62,7 @@ impl Step {
             5..=7 => Self::ClientReads,
             8 => Self::Reconnect,
             9 => Self::Release,
-            _ => Self::Stranger(Odd {
+            _ => Self::Arbitrary(Odd {
                 kind: choices.byte(),
                 nonce: choices.byte(),
                 names: [choices.byte(), choices.byte()],
@@ -85,7 +87,7 @@ fn honest(steps: &[Step]) {
         });
         assert_eq!(world.held.get(&kind).cloned().unwrap_or_default(), expected, "{kind:?}");
     }
-    assert!(!world.session.held(), "nothing is held back at rest");
+    assert!(!world.session.is_holding_back(), "nothing is held back at rest");
 }
 
 struct World {
@@ -133,7 +135,7 @@ impl World {
                 let responses = self.session.release(&self.offer);
                 self.send(responses);
             }
-            Step::Stranger(_) => {}
+            Step::Arbitrary(_) => {}
         }
     }
 
@@ -157,20 +159,20 @@ impl World {
         for name in &received.removed {
             table.remove(name);
         }
-        // References are followed before the answer, as a client does that warms its clusters.
+        // The client subscribes to references before it acknowledges, to warm its clusters.
         for (wildcard, referred) in [(Kind::Cluster, Kind::Endpoints), (Kind::Listener, Kind::Route)] {
             let wanted: BTreeSet<String> =
                 self.held.get(&wildcard).map(|table| table.keys().cloned().collect()).unwrap_or_default();
             self.up.extend(self.client.subscribe(referred, &wanted));
             self.held.entry(referred).or_default().retain(|name, _| wanted.contains(name));
         }
-        self.up.push_back(self.client.answer(&received, &[]));
+        self.up.push_back(self.client.acknowledge(&received, &[]));
     }
 
     fn settle(&mut self) {
         for _ in 0..10_000 {
             if self.up.is_empty() && self.down.is_empty() {
-                if !self.session.held() {
+                if !self.session.is_holding_back() {
                     return;
                 }
                 self.step(&Step::Release);
@@ -182,7 +184,7 @@ impl World {
     }
 }
 
-/// Requests in any order: the session answers only what it has, and in bounded number.
+/// Requests in any order: the session sends only existing resources, and a bounded number of responses.
 fn dishonest(steps: &[Step], mode: Mode) {
     let mut session = Session::new(mode);
     let mut offer = configuration(&[0, 1], 0);
@@ -192,7 +194,7 @@ fn dishonest(steps: &[Step], mode: Mode) {
                 offer = configuration(&routes[..usize::from(count % 5)], *version);
                 session.push(&offer)
             }
-            Step::Stranger(odd) => session.request(odd.request(mode), &offer),
+            Step::Arbitrary(odd) => session.request(odd.request(mode), &offer),
             Step::Release => session.release(&offer),
             Step::Reconnect => {
                 session = Session::new(mode);
@@ -205,7 +207,7 @@ fn dishonest(steps: &[Step], mode: Mode) {
             assert!(Kind::from_type_url(response.type_url()).is_some());
             assert_eq!(response.mode, mode);
         }
-        let _ = (session.held(), session.status(), session.subscriptions(Kind::Route));
+        let _ = (session.is_holding_back(), session.status(), session.subscriptions(Kind::Route));
     }
 }
 

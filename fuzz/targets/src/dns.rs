@@ -1,9 +1,9 @@
-//! DNS packets from applications, for the proxy and for the node of `ostria up`: dropped, forwarded or answered, and every
-//! answer is one that its asker can read and take for its own.
+//! DNS packets from applications, for the proxy and for the node of `ostria up`: dropped, forwarded or resolved; every
+//! response can be parsed by its client and belongs to the query.
 
 use api::model::workload::{NameInfo, NameTable};
 use api::process::dns::message::encoded;
-use cli::kubelet::reply::{Asked, answer, onward, question, read};
+use cli::kubelet::reply::{Packet, onward, question, read, respond};
 use cli::kubelet::resolve::{Found, Records, Server, resolve};
 use hickory_proto::op::{Message, MessageType};
 use proxy::dns::reply::{Reply, reply};
@@ -19,28 +19,28 @@ pub fn run(data: &[u8]) {
     for over_tcp in [false, true] {
         match ZONE.with(|zone| reply(zone, data, over_tcp)) {
             Reply::Drop => {}
-            Reply::Respond(answer) => answers(data, &answer, over_tcp),
-            Reply::Forward(unanswered) => {
-                if let Some(failure) = ZONE.with(|zone| unanswered.failure(zone, over_tcp)) {
-                    answers(data, &failure, over_tcp);
+            Reply::Respond(response) => check_response(data, &response, over_tcp),
+            Reply::Forward(forwarded) => {
+                if let Some(failure) = ZONE.with(|zone| forwarded.failure(zone, over_tcp)) {
+                    check_response(data, &failure, over_tcp);
                 }
             }
         }
     }
 }
 
-/// The name server of the node, which knows everything of each name, or nothing.
+/// The DNS server of the node, with and without records for each name.
 fn node(data: &[u8]) {
-    let asked = match read(data) {
-        Asked::Nothing => return,
-        Asked::Refused(refusal) => {
+    let query = match read(data) {
+        Packet::Nothing => return,
+        Packet::Refused(refusal) => {
             let refusal = encoded(&refusal, 0, false).expect("a refusal can be sent");
             return assert!(Message::from_vec(&refusal).is_ok(), "a refusal can be read");
         }
-        Asked::Question(asked) => asked,
+        Packet::Question(query) => query,
     };
-    let (_, name) = question(&asked).expect("a question has a name");
-    let payload = asked.max_payload();
+    let (_, name) = question(&query).expect("a question has a name");
+    let payload = query.max_payload();
     let known = || Found::Known(records());
     for chain in [
         vec![(name.clone(), known())],
@@ -49,16 +49,16 @@ fn node(data: &[u8]) {
         vec![(name.clone(), known()), (name.repeat(2), known()), ("outside.example".into(), Found::Outside)],
         vec![(name.clone(), resolve(&name, &[], &[]))],
     ] {
-        let reply = answer(&asked, &chain);
+        let reply = respond(&query, &chain);
         for over_tcp in [false, true] {
             let Some(bytes) = encoded(&reply, payload, over_tcp) else { continue };
-            let message = Message::from_vec(&bytes).expect("an answer can be read");
-            assert_eq!(message.metadata.id, asked.metadata.id);
-            assert_eq!(message.queries, asked.queries, "an answer repeats the question");
+            let message = Message::from_vec(&bytes).expect("a response can be parsed");
+            assert_eq!(message.metadata.id, query.metadata.id);
+            assert_eq!(message.queries, query.queries, "a response repeats the question");
             let limit = usize::from(payload.clamp(512, 1232));
             assert!(over_tcp || bytes.len() <= limit || message.metadata.truncation, "{} bytes", bytes.len());
         }
-        drop(onward(&asked, &name));
+        drop(onward(&query, &name));
     }
 }
 
@@ -73,14 +73,18 @@ fn records() -> Records {
     }
 }
 
-fn answers(query: &[u8], answer: &[u8], over_tcp: bool) {
-    let query = Message::from_vec(query).expect("only what can be read is answered");
-    let message = Message::from_vec(answer).expect("an answer can be read");
+fn check_response(query: &[u8], response: &[u8], over_tcp: bool) {
+    let query = Message::from_vec(query).expect("only valid queries get a response");
+    let message = Message::from_vec(response).expect("a response can be parsed");
     assert_eq!(message.metadata.id, query.metadata.id);
     assert_eq!(message.metadata.message_type, MessageType::Response);
-    assert_eq!(message.queries, query.queries, "an answer repeats the question");
+    assert_eq!(message.queries, query.queries, "a response repeats the question");
     let limit = if over_tcp { usize::from(u16::MAX) } else { usize::from(query.max_payload().max(512)) };
-    assert!(answer.len() <= limit || message.metadata.truncation, "{} bytes, at most {limit}", answer.len());
+    assert!(
+        response.len() <= limit || message.metadata.truncation,
+        "{} bytes, at most {limit}",
+        response.len()
+    );
 }
 
 fn zone() -> Zone {

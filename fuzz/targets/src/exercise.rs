@@ -1,5 +1,5 @@
-//! Uses a configuration as requests and connections would: every table is asked for routes, every listener for a chain,
-//! every cluster for an endpoint. What a decoder accepts must not fail later, when traffic meets it.
+//! Uses a configuration as requests and connections do: looks up routes in all tables, chains in all listeners and
+//! endpoints in all clusters. A configuration that the decoder accepts must not fail later with traffic.
 
 use api::model::Resource;
 use api::model::filter::fault::Fault;
@@ -29,7 +29,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Applies resources to an empty configuration, and uses what comes of it. Gives back what was refused.
+/// Applies resources to an empty configuration and uses the result. Returns the refused resources.
 pub fn apply(resources: Vec<Resource>) -> Vec<Rejected> {
     let store = Store::new();
     let resources: Vec<Resource> = resources.into_iter().filter(harmless).collect();
@@ -50,13 +50,13 @@ pub fn apply(resources: Vec<Resource>) -> Vec<Rejected> {
     rejected
 }
 
-/// Resources that make a reader open no file: a fuzzer would name devices.
+/// Whether a resource refers to no files: a fuzzer would name devices, which block the reader.
 pub fn harmless(resource: &Resource) -> bool {
     let shown = format!("{resource:?}");
     !shown.contains("Files(") && !shown.contains("File(")
 }
 
-/// Meets a configuration with requests and connections.
+/// Uses a configuration with requests and connections.
 pub fn on(snapshot: &Snapshot) {
     for model in snapshot.clusters() {
         pick(snapshot.cluster(&model.name).expect("a cluster is found by its name"));
@@ -69,7 +69,7 @@ pub fn on(snapshot: &Snapshot) {
     }
 }
 
-/// Asks a table for the routes of a few requests, and each of its routes for everything that it may be asked.
+/// Looks up a few requests in a table, and evaluates all settings of each route.
 pub fn request(table: &RouteTable) {
     let headers = headers();
     let targets = ["/", "/a/b?x=1&y=2", "/productpage", "/a//../b%41", "*", "/%"];
@@ -182,7 +182,7 @@ fn caller(client: &Peer) -> Subject<'_> {
     }
 }
 
-/// Asks filters about a request and its response.
+/// Runs the filters for a request and its response.
 fn meet(filters: &[Ready], head: &Head<'_>) {
     let client = known_client();
     let asked = Asked {
@@ -209,7 +209,7 @@ fn meet(filters: &[Ready], head: &Head<'_>) {
 fn pick(cluster: &Arc<Cluster>) {
     let Some(endpoints) = &cluster.endpoints else { return };
     let policy = cluster.model.balancer;
-    // Rings and tables are as large as the configuration says, which is slow and shows nothing.
+    // Large rings and Maglev tables are slow and find nothing.
     if endpoints.list.len() > 64 || is_large(policy) {
         return;
     }

@@ -1,5 +1,5 @@
-//! HTTP/1 messages: heads and chunked bodies, whole and in pieces. What is accepted has one meaning only: no byte of it
-//! could end a line, a head or a body for somebody else, and what goes out reads back as the same message.
+//! HTTP/1 messages: heads and chunked bodies, complete and in pieces. An accepted message has only one meaning: none
+//! of its bytes ends a line, head or body for another parser, and its encoding parses to the same message.
 
 use crate::words;
 use bytes::{Bytes, BytesMut};
@@ -65,7 +65,7 @@ fn response(bytes: &[u8]) {
     }
 }
 
-/// Lines end in CR LF only, and there are as many headers as lines: nothing was folded, cut or joined.
+/// Lines end with CR LF only, and there are as many headers as lines: none was folded, split or joined.
 fn unambiguous(head: &[u8], headers: &HeaderMap) {
     let text = head.strip_suffix(b"\r\n\r\n").expect("a head ends in an empty line");
     let mut lines = 0;
@@ -81,7 +81,7 @@ fn unambiguous(head: &[u8], headers: &HeaderMap) {
     }
 }
 
-/// A length is what one header says, and no other header says anything of it.
+/// Only one header determines the length of the body.
 fn framed(headers: &HeaderMap, length: Length) {
     let lengths: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().collect();
     let codings: Vec<_> = headers.get_all(TRANSFER_ENCODING).iter().collect();
@@ -109,8 +109,8 @@ fn unframed(headers: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// A body is the same in pieces of any size, and what is left over belongs to the next message. What is wrong may be
-/// noticed later in pieces, but is never taken.
+/// A body is the same in pieces of any size, and the remaining bytes belong to the next message. In pieces, an error
+/// may be detected later, but it is never accepted.
 fn chunks(bytes: &[u8]) {
     let whole = decoded(bytes, bytes.len().max(1)).ok().flatten();
     for size in [1, 2, 7, 61] {
@@ -133,11 +133,11 @@ fn chunks(bytes: &[u8]) {
 struct Message {
     body: Vec<u8>,
     trailers: Option<HeaderMap>,
-    /// Bytes after it.
+    /// The remaining bytes.
     left: usize,
 }
 
-/// `None`: it is not whole.
+/// `None`: the body is incomplete.
 fn decoded(bytes: &[u8], piece: usize) -> Result<Option<Message>, Invalid> {
     let mut decoder = Decoder::new(LIMITS);
     let (mut buffer, mut body, mut trailers) = (BytesMut::new(), vec![], None);

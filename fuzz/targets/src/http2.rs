@@ -1,5 +1,5 @@
-//! The bytes of an HTTP/2 connection as its guard sees them: the same heads of frames, and the same answer to whether the
-//! connection waits for more, in pieces of any size.
+//! The bytes of an HTTP/2 connection as its monitor reads them: the frame headers, and whether a frame is incomplete,
+//! must not depend on how the bytes are split.
 
 use proxy::io::frames::{FrameHead, FrameReader};
 

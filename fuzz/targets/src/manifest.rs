@@ -1,6 +1,6 @@
-//! Kubernetes YAML on its way into `ostria up`. What is accepted reaches nothing outside of its pod: names that become file
-//! names are no paths, and every path of a volume stays beneath it. The judges here are written to be plain, and share
-//! nothing with the checks.
+//! Kubernetes YAML for `ostria up`. An accepted manifest reaches nothing outside of its pod: names that become file
+//! names are not paths, and all paths of a volume are inside it. The checks here are simple and share no code with the
+//! product.
 
 use crate::words;
 use cli::kubelet::check;
@@ -83,7 +83,7 @@ fn confined(pod: &Pod) {
     }
 }
 
-/// Mounts are laid at places of the container alone, whatever links the host has.
+/// Mount targets are inside the container, whatever links exist on the host.
 fn laid(mounts: &[Mount]) {
     let list = |folder: &Path| {
         let names: &[&str] = if folder == Path::new("/") { &["a", "etc", "proc", "var"] } else { &["run"] };
@@ -102,7 +102,7 @@ fn laid(mounts: &[Mount]) {
     }
 }
 
-/// Whether a text is the name of one file.
+/// Whether a text is a file name without a path.
 fn is_name(text: &str) -> bool {
     !matches!(text, "" | "." | "..") && !text.contains(['/', '\0']) && text.len() <= 255
 }

@@ -1,17 +1,17 @@
-//! Pure. Inputs made from other inputs by small random changes: a plain engine for machines without the fuzzer's own,
-//! which knows nothing of coverage but keeps to what the corpus and the dictionaries teach.
+//! Pure. Creates inputs from other inputs by small random changes: a simple engine for machines without the fuzzer. It
+//! does not measure coverage; it uses the corpus and the dictionaries.
 
-/// A source of chance that begins anew with each seed, so that a failure comes back.
+/// A random number generator with a seed, so that failures are reproducible.
 #[derive(Debug, Clone)]
 pub struct Chance(u64);
 
 impl Chance {
-    /// Chance that follows from a seed.
+    /// Creates a generator from a seed.
     pub fn new(seed: u64) -> Self {
         Self(seed ^ 0x9e37_79b9_7f4a_7c15)
     }
 
-    /// A number below a bound, or 0.
+    /// A random number below a bound; 0 if the bound is 0.
     pub fn below(&mut self, bound: usize) -> usize {
         // SplitMix64.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -27,12 +27,12 @@ impl Chance {
     }
 }
 
-/// What inputs are made of.
+/// The material for inputs.
 #[derive(Debug, Default)]
 pub struct Material {
-    /// Inputs that are known.
+    /// Existing inputs.
     pub corpus: Vec<Vec<u8>>,
-    /// Words that belong into inputs.
+    /// Words of the dictionaries.
     pub words: Vec<Vec<u8>>,
 }
 
@@ -84,7 +84,7 @@ impl Material {
     }
 }
 
-/// Another number where one stands.
+/// Replaces a number.
 fn number(input: &mut Vec<u8>, at: usize, chance: &mut Chance) {
     let Some(start) = input[at..].iter().position(u8::is_ascii_digit).map(|found| at + found) else { return };
     let end =
@@ -93,7 +93,7 @@ fn number(input: &mut Vec<u8>, at: usize, chance: &mut Chance) {
     input.splice(start..end, other.bytes());
 }
 
-/// A line less, or twice.
+/// Removes or repeats a line.
 fn line(input: &mut Vec<u8>, at: usize, chance: &mut Chance) {
     let start = input[..at].iter().rposition(|b| *b == b'\n').map_or(0, |found| found + 1);
     let end = input[at..].iter().position(|b| *b == b'\n').map_or(input.len(), |found| at + found + 1);
@@ -105,7 +105,7 @@ fn line(input: &mut Vec<u8>, at: usize, chance: &mut Chance) {
     }
 }
 
-/// The words of a dictionary in the fuzzer's format: one in quotes on each line, with `\xNN`, `\\` and `\"`.
+/// Parses a dictionary in the fuzzer's format: one quoted word per line, with `\xNN`, `\\` and `\"`.
 pub fn words(dictionary: &str) -> Vec<Vec<u8>> {
     let quoted = dictionary.lines().filter_map(|line| line.trim().strip_prefix('"')?.strip_suffix('"'));
     quoted.map(unescaped).collect()

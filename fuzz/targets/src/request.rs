@@ -1,5 +1,5 @@
-//! Requests of callers that nobody knows yet, as bytes: those that are let through are no larger by parts than their budgets
-//! say, small ones are never kept out, and a session takes them whatever they ask for.
+//! Requests of unauthenticated clients, as bytes: accepted requests are within their budgets, small ones are never
+//! refused, and a session handles them without panicking.
 
 use crate::words;
 use api::bounded::Bounded;
@@ -23,11 +23,11 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// A message that is let through and can be read.
+/// An accepted message that can be decoded.
 fn decoded<M: Bounded>(bytes: &[u8]) -> Option<M> {
     let verdict = check(bytes, &M::BUDGET);
     let read = M::decode(bytes).ok();
-    // Prost alone takes a map's entry of any wire type.
+    // Prost accepts an entry of a map with any wire type; the budget does not.
     let kept_out = verdict.as_ref().err().filter(|excess| !matches!(excess, Excess::Map(..)));
     assert!(
         kept_out.is_none() || read.is_none() || bytes.len() > SMALL,
@@ -56,9 +56,9 @@ fn discovery(mode: Mode, request: Option<Request>) {
     assert!(session.weight() <= most, "{} bytes are held for {most}", session.weight());
 }
 
-/// No budget is below that.
+/// All budgets are at least this large.
 const SMALL: usize = 32;
 const NODE: usize = 256 << 10;
 const METADATA: usize = 64 << 10;
-/// A message may be longer as it is written than as it was read, by the lengths of its parts.
+/// An encoded message may be longer than the decoded bytes, because of the lengths of its parts.
 const SLACK: usize = 64 << 10;

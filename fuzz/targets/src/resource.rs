@@ -1,6 +1,6 @@
-//! Users' files on their way through the mesh: read, judged, made into configuration beside a small shop that is there
-//! already, sent, and taken by the proxy. Whatever pilot accepts, the proxy must accept: a user who is told that an
-//! object is in force must be able to believe it.
+//! Users' files on their way through the mesh: parsed, validated, turned into configuration together with a small
+//! shop, encoded, and applied by the proxy. The proxy must accept everything that pilot accepts, because pilot reports
+//! an accepted object as in force.
 
 use crate::{exercise, words, xds};
 use api::model::Resource;
@@ -50,9 +50,9 @@ fn judged(catalog: &Catalog, text: &str) -> Catalog {
     catalog.apply(changes).0
 }
 
-/// Makes the configuration of a sidecar and of a gateway, and gives it to a proxy.
+/// Generates the configuration of a sidecar and of a gateway, and applies it to a proxy.
 fn generated(catalog: &Catalog) {
-    // Only shown to people: the time decides nothing here.
+    // Only for display: the result does not depend on the time.
     #[expect(clippy::disallowed_methods, reason = "a snapshot says when it was made")]
     let snapshot = Snapshot::new(Arc::new(catalog.clone()), 1, Instant::now());
     for scope in [sidecar(), gateway()] {
@@ -106,7 +106,7 @@ fn scope(gateway: bool, pod: &str, namespace: &str, labels: &[(&str, &str)]) -> 
     }
 }
 
-/// What is there when a user's file arrives.
+/// The objects that exist before the user's file.
 const SHOP: &str = "
 apiVersion: v1
 kind: Service

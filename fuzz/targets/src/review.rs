@@ -1,4 +1,4 @@
-//! Admission reviews: every review is answered, every patch applies to the pod it was made for, and a pod with its
+//! Admission reviews: every review gets a response, every patch applies to the pod it was made for, and a pod with its
 //! sidecar gets no other one.
 
 use crate::words;
@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use injector::config::Settings;
 use injector::flow::{Outcome, Skip};
-use injector::pipeline::answer;
+use injector::pipeline::process;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,35 +15,35 @@ pub fn run(data: &[u8]) {
     let Some((choice, rest)) = words::choice(data, 2) else { return };
     let settings = Settings::default();
     if choice == 0 {
-        answered(rest, &settings);
+        check_response(rest, &settings);
     } else if let Ok(pod) = serde_json::from_slice::<Value>(rest) {
-        answered(review(&pod).to_string().as_bytes(), &settings);
+        check_response(review(&pod).to_string().as_bytes(), &settings);
     }
 }
 
-fn answered(body: &[u8], settings: &Settings) {
-    let Ok(answered) = answer(body, settings) else { return };
-    let asked: Asked = serde_json::from_slice(body).expect("only JSON is answered");
-    let said = serde_json::to_value(&answered.response).expect("an answer is JSON");
-    assert_eq!(said["uid"], asked.request.uid, "an answer says what it answers");
-    match &answered.outcome {
+fn check_response(body: &[u8], settings: &Settings) {
+    let Ok(outcome) = process(body, settings) else { return };
+    let review: ParsedReview = serde_json::from_slice(body).expect("only JSON is accepted");
+    let response = serde_json::to_value(&outcome.response).expect("a response is JSON");
+    assert_eq!(response["uid"], review.request.uid, "a response repeats the uid");
+    match &outcome.outcome {
         Outcome::Injected { patch, .. } => {
-            let encoded = said["patch"].as_str().expect("an injected pod has a patch");
+            let encoded = response["patch"].as_str().expect("an injected pod has a patch");
             let sent: json_patch::Patch =
                 serde_json::from_slice(&STANDARD.decode(encoded).expect("base64")).expect("a patch");
             assert_eq!(sent, *patch);
-            let mut pod = asked.request.object.clone();
+            let mut pod = review.request.object.clone();
             json_patch::patch(&mut pod, &sent).unwrap_or_else(|error| panic!("{error}: {patch}"));
             twice(&pod, settings);
         }
         Outcome::Denied(reason) => assert!(!reason.is_empty(), "a refusal says why"),
-        Outcome::Skipped(_) => assert_eq!(said["allowed"], true),
+        Outcome::Skipped(_) => assert_eq!(response["allowed"], true),
     }
 }
 
-/// What an answer depends on. Fields that nobody reads may hold any bytes between their quotes.
+/// The fields that the response depends on. Fields that are not read may contain any bytes between their quotes.
 #[derive(Deserialize)]
-struct Asked {
+struct ParsedReview {
     request: Request,
 }
 
@@ -55,7 +55,7 @@ struct Request {
 }
 
 fn twice(pod: &Value, settings: &Settings) {
-    let again = answer(review(pod).to_string().as_bytes(), settings).expect("a patched pod is reviewed");
+    let again = process(review(pod).to_string().as_bytes(), settings).expect("a patched pod is reviewed");
     assert_eq!(again.outcome, Outcome::Skipped(Skip::AlreadyInjected), "{pod}");
 }
 

@@ -1,6 +1,6 @@
-//! Requests against tables, both made of few letters so that they meet: the host that is found is the most specific one,
-//! the route is the first that matches, and a path that was given one spelling keeps it. The judges are written to be
-//! plain, not fast.
+//! Requests and route tables made of few letters, so that matches are likely. The selected host is the most specific
+//! one, the route is the first match, and normalizing a path twice changes nothing. The expected results are computed
+//! in a simple, slow way.
 
 use crate::exercise;
 use crate::words::Choices;
@@ -48,7 +48,7 @@ fn found(table: &RouteTable, hosts: &model::RouteConfiguration, case: &Case, hea
     assert_eq!(routed.map(|r| r.route.name.to_string()), expected.map(|r| r.name.clone()), "{target}");
 }
 
-/// Whether a path and headers meet criteria, read from their definition.
+/// Whether a path and headers match criteria, straight from the definition.
 fn takes(criteria: &model::RouteMatch, head: &Head<'_>) -> bool {
     let fold = |text: &str| if criteria.ignore_case { text.to_ascii_lowercase() } else { text.to_owned() };
     let path = fold(head.path());
@@ -75,7 +75,7 @@ fn takes(criteria: &model::RouteMatch, head: &Head<'_>) -> bool {
     fits && criteria.headers.iter().all(header) && criteria.query.iter().all(query)
 }
 
-/// One spelling: normalising again changes nothing, and no dots, double slashes or backslashes are left.
+/// Normalization is idempotent, and leaves no dot segments, double slashes or backslashes.
 fn spelled(text: &str) {
     let path = format!("/{text}");
     for (dots, slashes) in [(true, true), (true, false), (false, true)] {
@@ -133,12 +133,12 @@ struct Route {
     redirect: bool,
 }
 
-/// Text of the letters that matter in paths.
+/// A text of the characters that matter in paths.
 fn path(choices: &mut Choices<'_>) -> String {
     choices.letters(12, "ab/.%2eEfF5cC\\?#=&A16+ü")
 }
 
-/// Text of the letters that matter in hosts.
+/// A text of the characters that matter in hosts.
 fn label(choices: &mut Choices<'_>) -> String {
     choices.letters(6, "abA.-")
 }
@@ -201,7 +201,7 @@ impl Case {
         headers
     }
 
-    /// Exact before the longest suffix before the longest prefix before any.
+    /// Precedence: exact, then the longest suffix, then the longest prefix, then any.
     fn expected_host(&self, authority: &str) -> Option<String> {
         let asked = if self.ignore_port { &self.asked } else { authority };
         let asked = asked.to_ascii_lowercase();

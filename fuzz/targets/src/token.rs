@@ -1,5 +1,5 @@
-//! Tokens as strangers send them, and as a hostile issuer might: arbitrary text, which must never prove anybody, and
-//! arbitrary claims under a true signature, which prove an identity only where every claim is right.
+//! Tokens of unauthenticated clients and of a malicious issuer: arbitrary text, which must never prove an identity,
+//! and arbitrary claims with a valid signature, which prove an identity only if all claims are valid.
 
 use crate::words;
 use api::jws::algorithm::Algorithm;
@@ -20,7 +20,7 @@ pub fn run(data: &[u8]) {
     let Some((choice, rest)) = words::choice(data, 4) else { return };
     let Some(text) = words::text(rest) else { return };
     match choice {
-        0 => assert!(check(text).is_err(), "nobody forges a token"),
+        0 => assert!(check(text).is_err(), "a token was forged"),
         1 => signed(r#"{"alg":"ES256","kid":"ec","typ":"JWT"}"#, text),
         2 => {
             let (header, claims) = text.split_once('\n').unwrap_or((text, "{}"));
@@ -36,18 +36,22 @@ fn signed(header: &str, claims: &str) {
     let signature = issuer.key.sign(&issuer.random, signed.as_bytes()).expect("the key signs");
     let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()));
     let Ok(id) = check(&token) else { return };
-    let said: Claims = serde_json::from_str(claims).expect("claims that prove somebody are JSON");
-    assert_eq!(said.iss, ISSUER);
-    let listed = said.aud.as_array().is_some_and(|all| all.contains(&AUDIENCE.into()));
-    assert!(listed || said.aud == AUDIENCE, "{}", said.aud);
-    assert!(said.exp.as_f64().is_some_and(|end| end > NOW.unix_timestamp() as f64), "{}", said.exp);
+    let claims_read: Claims = serde_json::from_str(claims).expect("claims that prove an identity are JSON");
+    assert_eq!(claims_read.iss, ISSUER);
+    let listed = claims_read.aud.as_array().is_some_and(|all| all.contains(&AUDIENCE.into()));
+    assert!(listed || claims_read.aud == AUDIENCE, "{}", claims_read.aud);
+    assert!(
+        claims_read.exp.as_f64().is_some_and(|end| end > NOW.unix_timestamp() as f64),
+        "{}",
+        claims_read.exp
+    );
     let account = id.namespace().zip(id.service_account()).expect("a token proves a service account");
-    assert_eq!(said.sub, format!("system:serviceaccount:{}:{}", account.0, account.1));
+    assert_eq!(claims_read.sub, format!("system:serviceaccount:{}:{}", account.0, account.1));
     let header: Header = serde_json::from_str(header).expect("a header of a good token is JSON");
     assert!(header.crit.is_none(), "an extension that must be understood is not");
 }
 
-/// Claims that decide. What stands beside them may be any JSON, such as a number that fits no type.
+/// The claims that matter. The others may be any JSON, such as a number that fits no type.
 #[derive(Deserialize)]
 struct Claims {
     iss: Value,
@@ -61,7 +65,7 @@ struct Header {
     crit: Option<Value>,
 }
 
-/// A published set of keys may be anything; none of them made this signature.
+/// An arbitrary key set never verifies this signature.
 fn keys(json: &str) {
     let Ok(set) = KeySet::parse(json.as_bytes()) else { return };
     for algorithm in Algorithm::ALL {
@@ -74,9 +78,9 @@ fn check(token: &str) -> Result<api::identity::SpiffeId, String> {
     let issuer = Issuer::get();
     let verified = verify(token, &issuer.keys, &issuer.policy, NOW);
     verified.map_err(|error| {
-        let said = error.to_string();
-        assert!(!said.is_empty());
-        said
+        let claims_read = error.to_string();
+        assert!(!claims_read.is_empty());
+        claims_read
     })
 }
 

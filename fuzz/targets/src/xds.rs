@@ -1,5 +1,5 @@
-//! Discovery responses: bytes of each resource type to the decoder, and what it takes on to the proxy. The first byte
-//! chooses the type; with the last choice the bytes are a whole response. Decoding inverts encoding.
+//! Discovery responses: bytes of each resource type for the decoder, and the accepted resources for the proxy. The
+//! first byte chooses the type; with the last choice, the bytes are a whole response. Decoding inverts encoding.
 
 use crate::{exercise, words};
 use api::model::{Kind, Resource};
@@ -20,7 +20,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// One resource: decoded, encoded and decoded again, shown, and put to use.
+/// A resource: decoded, encoded and decoded again, dumped, and applied.
 fn resource(any: &Any) {
     drop(schema().to_json(any));
     if let Some(resource) = decoded(any) {
@@ -40,7 +40,7 @@ fn decoded(any: &Any) -> Option<Resource> {
     Some(first)
 }
 
-/// Decoding gives back what was encoded, and equal values are equal bytes.
+/// Decoding inverts encoding, and equal values have equal bytes.
 pub fn survives_the_wire(resource: &Resource) {
     let encoded = wire::encode(resource, &Target { istio_extensions: true });
     let decoded = wire::decode(&encoded).unwrap_or_else(|error| panic!("{error}\nof {resource:?}"));
@@ -66,11 +66,11 @@ fn response(bytes: &[u8]) {
         }
     }
     exercise::apply(resources);
-    let answer = client.answer(&received, &rejected);
+    let answer = client.acknowledge(&received, &rejected);
     assert_eq!(answer.error_detail.is_some(), !rejected.is_empty());
 }
 
-/// The descriptors are large: they are built once.
+/// The descriptors are large, so they are built once.
 pub fn schema() -> &'static Schema {
     static SCHEMA: OnceLock<Schema> = OnceLock::new();
     SCHEMA.get_or_init(Schema::load)

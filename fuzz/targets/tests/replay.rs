@@ -1,6 +1,7 @@
-//! Every file of the corpus and every past finding through its target, without a fuzzer: what was found once is a test
-//! for good. Then a while of new inputs made from them: `FUZZ_SECONDS` for each target (default 0.3), those of
-//! `FUZZ_TARGETS` only if it is set, from `FUZZ_SEED` on.
+//! Runs every file of the corpus and every earlier finding through its target, without a fuzzer, so that findings stay
+//! tested. Then runs generated inputs for a while: `FUZZ_SECONDS` for each target (0.3 by default), only the targets
+//! in
+//! `FUZZ_TARGETS` if it is set, from the seed `FUZZ_SEED` on.
 
 #![allow(
     clippy::unwrap_used,
@@ -49,7 +50,7 @@ fn changed_files_of_the_corpus_hold_their_properties_too() {
     assert!(failed.is_empty(), "these inputs fail, for the reasons above: {failed:?}");
 }
 
-/// Runs a target until it fails, or the time is over; gives back where the input that failed is kept.
+/// Runs a target until it fails or the time is over. Returns the file with the failing input.
 fn changed(name: &str, run: fn(&[u8]), time: Duration, seed: u64) -> Option<PathBuf> {
     let inputs =
         [files(&root().join("corpus").join(name)), files(&root().join("findings").join(name))].concat();

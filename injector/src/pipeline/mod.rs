@@ -13,7 +13,7 @@ use crate::{
 
 /// A processed review.
 #[derive(Debug, Clone)]
-pub struct Answered {
+pub struct Reviewed {
     /// The response to send.
     pub response: Response,
     /// The pod of the review, as `namespace/name`.
@@ -29,27 +29,27 @@ pub enum Malformed {
     #[error("the body is not an AdmissionReview: {0}")]
     NotAReview(#[from] serde_json::Error),
     /// The body is a review of another version, or another object.
-    #[error("apiVersion {0:?} kind {1:?} is not answered: send admission.k8s.io/v1 AdmissionReview")]
+    #[error("apiVersion {0:?} kind {1:?} is not supported: send admission.k8s.io/v1 AdmissionReview")]
     OtherVersion(String, String),
     /// The review contains no request.
-    #[error("request: is missing: the review asks nothing")]
+    #[error("request: is missing")]
     NoRequest,
 }
 
 /// Processes a review.
-pub fn answer(body: &[u8], settings: &Settings) -> Result<Answered, Malformed> {
-    let review: AdmissionReview = serde_json::from_slice(body)?;
-    if review.api_version != admission::API_VERSION || review.kind != admission::KIND {
-        return Err(Malformed::OtherVersion(review.api_version, review.kind));
+pub fn process(body: &[u8], settings: &Settings) -> Result<Reviewed, Malformed> {
+    let document: AdmissionReview = serde_json::from_slice(body)?;
+    if document.api_version != admission::API_VERSION || document.kind != admission::KIND {
+        return Err(Malformed::OtherVersion(document.api_version, document.kind));
     }
-    let request = review.request.ok_or(Malformed::NoRequest)?;
+    let request = document.request.ok_or(Malformed::NoRequest)?;
     let (outcome, unclear) = match parsed(&request) {
-        Ok(pod) => (decide_and_render(&request, &pod, settings), decide::unclear_wish(&pod)),
+        Ok(pod) => (decide_and_render(&request, &pod, settings), decide::unclear_value(&pod)),
         Err(outcome) => (outcome, None),
     };
     let mut response = response(&request, &outcome);
     response.warnings.extend(unclear);
-    Ok(Answered { response, pod: describe(&request), outcome })
+    Ok(Reviewed { response, pod: describe(&request), outcome })
 }
 
 /// Returns the pod of the review, or the outcome if the review is about something else.

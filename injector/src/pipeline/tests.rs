@@ -38,18 +38,18 @@ fn review(pod: &Value) -> Value {
     })
 }
 
-fn answered(review: &Value, settings: &Settings) -> Answered {
-    answer(review.to_string().as_bytes(), settings).unwrap()
+fn processed(review: &Value, settings: &Settings) -> Reviewed {
+    process(review.to_string().as_bytes(), settings).unwrap()
 }
 
 /// The response's JSON as the API server reads it: the patch, if any, and the pod with the patch applied.
 fn injected(pod: &Value, settings: &Settings) -> (Value, Value) {
-    let answer = AdmissionReview::answering(answered(&review(pod), settings).response);
-    let answer = serde_json::to_value(answer).unwrap();
-    assert_eq!(answer["response"]["uid"], "705ab4f5");
-    assert_eq!(answer["response"]["allowed"], true, "{answer}");
-    let Some(patch) = answer["response"]["patch"].as_str() else { return (Value::Null, pod.clone()) };
-    assert_eq!(answer["response"]["patchType"], "JSONPatch");
+    let response = AdmissionReview::with_response(processed(&review(pod), settings).response);
+    let response = serde_json::to_value(response).unwrap();
+    assert_eq!(response["response"]["uid"], "705ab4f5");
+    assert_eq!(response["response"]["allowed"], true, "{response}");
+    let Some(patch) = response["response"]["patch"].as_str() else { return (Value::Null, pod.clone()) };
+    assert_eq!(response["response"]["patchType"], "JSONPatch");
     let patch = STANDARD.decode(patch).unwrap();
     let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
     let mut patched = pod.clone();
@@ -124,13 +124,13 @@ fn pods_that_opt_out_and_requests_about_other_things_get_no_patch() {
         (change(&plain, "/request/kind/kind", json!("Deployment")), Skip::NotAPod),
     ];
     for (review, expected) in table {
-        let answered = answered(&review, &Settings::default());
-        assert_eq!(answered.outcome, Outcome::Skipped(expected), "{review}");
-        assert!(answered.response.allowed && answered.response.patch.is_none());
+        let processed = processed(&review, &Settings::default());
+        assert_eq!(processed.outcome, Outcome::Skipped(expected), "{review}");
+        assert!(processed.response.allowed && processed.response.patch.is_none());
     }
     let mut disabled = Settings::default();
     disabled.selection.policy = Policy::Disabled;
-    assert_eq!(answered(&review(&plain), &disabled).outcome, Outcome::Skipped(Skip::PolicyDisabled));
+    assert_eq!(processed(&review(&plain), &disabled).outcome, Outcome::Skipped(Skip::PolicyDisabled));
 }
 
 #[test]
@@ -140,9 +140,9 @@ fn a_pod_that_cannot_be_injected_is_refused_with_its_name_and_the_annotation() {
         "metadata": {"generateName": "cart-", "annotations": {annotation: "80,http"}},
         "spec": {"containers": [{"name": "a"}]}
     });
-    let answer = answered(&review(&pod), &Settings::default()).response;
-    let status = answer.status.expect("a refusal has a status");
-    assert!(!answer.allowed && answer.patch.is_none());
+    let response = processed(&review(&pod), &Settings::default()).response;
+    let status = response.status.expect("a refusal has a status");
+    assert!(!response.allowed && response.patch.is_none());
     assert_eq!(status.code, 422);
     for part in ["shop/cart-*", annotation, "\"http\" is not a port"] {
         assert!(status.message.contains(part), "{part}: {}", status.message);
@@ -154,7 +154,7 @@ fn a_pod_that_cannot_be_injected_is_refused_with_its_name_and_the_annotation() {
         (json!("pod"), "the pod cannot be read"),
     ];
     for (pod, part) in broken {
-        match answered(&review(&pod), &Settings::default()).outcome {
+        match processed(&review(&pod), &Settings::default()).outcome {
             Outcome::Denied(reason) => assert!(reason.contains(part), "{pod}: {reason}"),
             other => panic!("{pod}: {other:?}"),
         }
@@ -164,7 +164,7 @@ fn a_pod_that_cannot_be_injected_is_refused_with_its_name_and_the_annotation() {
 #[test]
 fn an_annotation_without_effect_is_a_warning_for_the_user() {
     let (_, pod) = golden_pods().into_iter().find(|(name, _)| name == "annotations").unwrap();
-    let warnings = answered(&review(&pod), &Settings::default()).response.warnings;
+    let warnings = processed(&review(&pod), &Settings::default()).response.warnings;
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains("componentLogLevel"), "{warnings:?}");
 }
@@ -185,7 +185,7 @@ fn other_documents_than_reviews_of_version_1_are_client_errors() {
         (r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":7}}"#, "line 1"),
     ];
     for (body, part) in table {
-        let message = answer(body.as_bytes(), &Settings::default()).unwrap_err().to_string();
+        let message = process(body.as_bytes(), &Settings::default()).unwrap_err().to_string();
         assert!(message.contains(part), "{message}");
     }
 }
@@ -228,7 +228,7 @@ fn with_defaults(pod: &Value) -> Value {
 }
 
 fn denied(pod: &Value) -> String {
-    match answered(&review(pod), &Settings::default()).outcome {
+    match processed(&review(pod), &Settings::default()).outcome {
         Outcome::Denied(reason) => reason,
         other => panic!("{pod}: {other:?}"),
     }
@@ -304,7 +304,7 @@ fn capture_identifies_the_proxy_by_its_user_and_group() {
 #[test]
 fn an_application_that_runs_as_the_proxys_user_is_warned_of() {
     let warnings =
-        |spec: Value| answered(&review(&pod(&json!({}), &spec)), &Settings::default()).response.warnings;
+        |spec: Value| processed(&review(&pod(&json!({}), &spec)), &Settings::default()).response.warnings;
     let as_user = |user: i64| json!({"runAsUser": user});
     for spec in [
         json!({"containers": [{"name": "app", "securityContext": as_user(1337)}]}),
@@ -389,20 +389,20 @@ fn a_port_for_probes_does_not_move_the_metrics() {
 #[test]
 fn several_metrics_pages_are_merged_by_the_sidecar() {
     let name = "prometheus.istio.io/scrape-targets";
-    let asked = |annotations: Value| {
+    let rendered = |annotations: Value| {
         variable(&with_defaults(&pod(&annotations, &json!({}))), "ISTIO_PROMETHEUS_ANNOTATIONS")
     };
-    let both = asked(json!({name: "8080:/metrics,9100:/custom-metrics", "prometheus.io/scrape": "true"}));
+    let both = rendered(json!({name: "8080:/metrics,9100:/custom-metrics", "prometheus.io/scrape": "true"}));
     let expected = json!({
         "scrape": "true", "path": "/metrics", "port": "8080",
         "targets": [{"port": "8080", "path": "/metrics"}, {"port": "9100", "path": "/custom-metrics"}],
     });
     assert_eq!(serde_json::from_str::<Value>(both.as_str().unwrap()).unwrap(), expected);
-    let one = asked(json!({name: "8080:/m"}));
+    let one = rendered(json!({name: "8080:/m"}));
     let expected = json!({"scrape": "true", "path": "/m", "port": "8080"});
     assert_eq!(serde_json::from_str::<Value>(one.as_str().unwrap()).unwrap(), expected);
-    assert_eq!(asked(json!({name: "8080:/m", "prometheus.io/scrape": "false"})), Value::Null);
-    assert_eq!(asked(json!({name: "8080:/m", "prometheus.istio.io/merge-metrics": "false"})), Value::Null);
+    assert_eq!(rendered(json!({name: "8080:/m", "prometheus.io/scrape": "false"})), Value::Null);
+    assert_eq!(rendered(json!({name: "8080:/m", "prometheus.istio.io/merge-metrics": "false"})), Value::Null);
     for annotations in [
         json!({name: "8080:/m,15020:/x"}),
         json!({name: "16020:/m", "proxy.istio.io/config": "statusPort: 16020"}),
@@ -420,10 +420,10 @@ fn an_unclear_injection_label_is_a_warning() {
     let mut disabled = Settings::default();
     disabled.selection.policy = Policy::Disabled;
     for settings in [Settings::default(), disabled] {
-        let answered = answered(&review(&pod), &settings);
-        let injected = matches!(answered.outcome, Outcome::Injected { .. });
+        let processed = processed(&review(&pod), &settings);
+        let injected = matches!(processed.outcome, Outcome::Injected { .. });
         assert_eq!(injected, settings.selection.policy == Policy::Enabled);
-        let warnings = answered.response.warnings;
+        let warnings = processed.response.warnings;
         assert!(matches!(&warnings[..], [one] if one.contains("\"yes\"")), "{warnings:?}");
     }
 }
@@ -621,7 +621,7 @@ fn a_metrics_page_on_a_port_of_the_proxy_is_refused() {
 fn a_pod_with_its_own_dns_settings_is_a_warning() {
     for (policy, warned) in [("None", true), ("Default", true), ("ClusterFirst", false)] {
         let pod = pod(&json!({}), &json!({"dnsPolicy": policy}));
-        let warnings = answered(&review(&pod), &Settings::default()).response.warnings;
+        let warnings = processed(&review(&pod), &Settings::default()).response.warnings;
         assert_eq!(warnings.iter().any(|warning| warning.contains("spec.dnsPolicy")), warned, "{policy}");
     }
 }
@@ -694,8 +694,8 @@ fn a_second_review_includes_later_additions_and_is_then_stable() {
             if native == "true" { &["istio-init", "istio-proxy", "early"] } else { &["early", "istio-init"] };
         assert_eq!(names(&second, "initContainers"), order);
         assert_eq!(injected(&second, &Settings::default()), (Value::Null, second.clone()));
-        let answered = answered(&review(&second), &Settings::default());
-        assert_eq!(answered.outcome, Outcome::Skipped(Skip::AlreadyInjected));
+        let processed = processed(&review(&second), &Settings::default());
+        assert_eq!(processed.outcome, Outcome::Skipped(Skip::AlreadyInjected));
     }
 }
 
@@ -752,7 +752,7 @@ fn a_pod_that_opts_out_is_left_alone_although_an_injector_was_there() {
         .as_array_mut()
         .unwrap()
         .push(json!({"name": "x", "livenessProbe": {"tcpSocket": {"port": 1}}}));
-    assert_eq!(answered(&review(&pod), &Settings::default()).outcome, Outcome::Skipped(Skip::OptedOut));
+    assert_eq!(processed(&review(&pod), &Settings::default()).outcome, Outcome::Skipped(Skip::OptedOut));
 }
 
 /// Annotations of which any combination is valid.
@@ -831,7 +831,7 @@ proptest! {
 
     #[test]
     fn no_bytes_bring_the_injector_down(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = answer(&body, &Settings::default());
+        let _ = process(&body, &Settings::default());
     }
 
     #[test]
@@ -845,8 +845,8 @@ proptest! {
         if let Some(place) = review.pointer_mut(&field) {
             *place = value;
         }
-        if let Ok(answered) = answer(review.to_string().as_bytes(), &Settings::default()) {
-            serde_json::to_string(&answered.response).unwrap();
+        if let Ok(processed) = process(review.to_string().as_bytes(), &Settings::default()) {
+            serde_json::to_string(&processed.response).unwrap();
         }
     }
 }

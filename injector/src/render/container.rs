@@ -127,13 +127,13 @@ fn startup(context: &Context) -> Option<Probe> {
 }
 
 fn readiness(context: &Context) -> Option<Probe> {
-    let (wish, mesh) = (context.wishes.readiness, context.template);
-    let delay = wish.initial_delay.unwrap_or(mesh.readiness_initial_delay_seconds);
+    let (requested, mesh) = (context.overrides.readiness, context.template);
+    let delay = requested.initial_delay.unwrap_or(mesh.readiness_initial_delay_seconds);
     ready_page(context).map(|page| Probe {
         initial_delay_seconds: (delay != 0).then_some(delay),
-        period_seconds: Some(wish.period.unwrap_or(mesh.readiness_period_seconds)),
+        period_seconds: Some(requested.period.unwrap_or(mesh.readiness_period_seconds)),
         timeout_seconds: Some(3),
-        failure_threshold: Some(wish.failure_threshold.unwrap_or(mesh.readiness_failure_threshold)),
+        failure_threshold: Some(requested.failure_threshold.unwrap_or(mesh.readiness_failure_threshold)),
         ..page
     })
 }
@@ -152,9 +152,9 @@ fn ready_page(context: &Context) -> Option<Probe> {
 /// The resources of the container. A pod that sets its own gets only those: the mesh's limit could be below the pod's
 /// request. A gateway gets those of its Deployment, since the mesh's are sized for the traffic of one application.
 pub fn resources(context: &Context) -> ResourceRequirements {
-    let wish = &context.wishes.resources;
-    let requests = amounts(wish.cpu.as_ref(), wish.memory.as_ref());
-    let limits = amounts(wish.cpu_limit.as_ref(), wish.memory_limit.as_ref());
+    let requested = &context.overrides.resources;
+    let requests = amounts(requested.cpu.as_ref(), requested.memory.as_ref());
+    let limits = amounts(requested.cpu_limit.as_ref(), requested.memory_limit.as_ref());
     if requests.is_none() && limits.is_none() {
         return if context.is_gateway() {
             ResourceRequirements::default()
@@ -182,7 +182,7 @@ fn security(context: &Context, own: Option<&Container>) -> SecurityContext {
         added.into_iter().any(|added| added.trim_start_matches("CAP_") == name)
     };
     let is_privileged = own.is_some_and(|own| own.privileged == Some(true) || adds(own, "SYS_ADMIN"));
-    let add = context.wishes.bind_low_ports.then(|| vec!["NET_BIND_SERVICE".to_owned()]);
+    let add = context.overrides.bind_low_ports.then(|| vec!["NET_BIND_SERVICE".to_owned()]);
     SecurityContext {
         allow_privilege_escalation: (!is_privileged).then_some(false),
         capabilities: Some(Capabilities { add, drop: Some(vec!["ALL".to_owned()]) }),

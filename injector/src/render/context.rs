@@ -7,8 +7,8 @@ use crate::{
     config::Template,
     render::{
         error::RenderError,
+        overrides::{Overrides, Role, SCRAPE_TARGETS},
         proxy_config::{Interception, ProxyConfig},
-        wish::{Role, SCRAPE_TARGETS, Wishes},
         workload::Workload,
     },
 };
@@ -31,7 +31,7 @@ pub struct Context<'a> {
     /// The mesh's defaults.
     pub template: &'a Template,
     /// The parsed annotations of the pod.
-    pub wishes: Wishes,
+    pub overrides: Overrides,
     /// The mesh's proxy configuration, overridden by the pod's own.
     pub proxy_config: ProxyConfig,
     /// The workload that the pod belongs to.
@@ -84,14 +84,14 @@ impl<'a> Context<'a> {
     /// Parses the pod, or names the annotation that is invalid.
     pub fn new(pod: &'a Pod, namespace: &'a str, template: &'a Template) -> Result<Self, RenderError> {
         let annotations = pod.metadata.annotations.clone().unwrap_or_default();
-        let wishes = Wishes::parse(&annotations)?;
+        let overrides = Overrides::parse(&annotations)?;
         let proxy_config = ProxyConfig::merged(&template.default_config, &annotations)?;
         let own = own(pod);
         let context = Self {
             pod,
             namespace,
             template,
-            wishes,
+            overrides,
             proxy_config,
             workload: Workload::of(&pod.metadata, namespace),
             owner: Owner::of(own)?,
@@ -103,7 +103,7 @@ impl<'a> Context<'a> {
     /// Refuses scrape targets on the sidecar's own ports: a metrics page there would include itself.
     fn check_scrape_targets(&self) -> Result<(), RenderError> {
         let own = [self.status_port(), self.probe_port()].map(|port| port.to_string());
-        match self.wishes.scrape_targets.iter().find(|target| own.contains(&target.port)) {
+        match self.overrides.scrape_targets.iter().find(|target| own.contains(&target.port)) {
             None => Ok(()),
             Some(target) => Err(RenderError::Annotation {
                 name: SCRAPE_TARGETS.to_owned(),
@@ -115,12 +115,12 @@ impl<'a> Context<'a> {
 
     /// Whether the pod is a gateway, which runs only the proxy.
     pub fn is_gateway(&self) -> bool {
-        self.wishes.role == Role::Gateway
+        self.overrides.role == Role::Gateway
     }
 
     /// Whether the sidecar is a native one: an init container that keeps running.
     pub fn is_native(&self) -> bool {
-        !self.is_gateway() && self.wishes.native.unwrap_or(self.template.native_sidecar)
+        !self.is_gateway() && self.overrides.native.unwrap_or(self.template.native_sidecar)
     }
 
     /// Whether the application waits for the sidecar. With a native sidecar it always does.
@@ -135,7 +135,7 @@ impl<'a> Context<'a> {
 
     /// How traffic reaches the sidecar.
     pub fn interception(&self) -> Interception {
-        self.wishes.interception.unwrap_or(self.proxy_config.interception())
+        self.overrides.interception.unwrap_or(self.proxy_config.interception())
     }
 
     /// Whether the sidecar serves the application's DNS queries.
@@ -146,7 +146,7 @@ impl<'a> Context<'a> {
 
     /// Whether the application's probes are redirected to the sidecar.
     pub fn rewrites_probes(&self) -> bool {
-        self.probe_port() != 0 && self.wishes.rewrite_probes.unwrap_or(self.template.rewrite_probes)
+        self.probe_port() != 0 && self.overrides.rewrite_probes.unwrap_or(self.template.rewrite_probes)
     }
 
     /// The port of the sidecar's health checks and metrics; 0: none.
@@ -157,23 +157,23 @@ impl<'a> Context<'a> {
     /// The port where the sidecar serves the application's probes; 0: none. An annotation, or the mesh's default for
     /// it, moves this port without moving the metrics, which Prometheus finds by the mesh's setting.
     pub fn probe_port(&self) -> u16 {
-        self.wishes.status_port.or(self.template.status_port).unwrap_or(self.status_port())
+        self.overrides.status_port.or(self.template.status_port).unwrap_or(self.status_port())
     }
 
     /// The image of the sidecar.
     pub fn image(&self) -> String {
-        self.wishes.image.as_ref().unwrap_or(&self.template.image).clone()
+        self.overrides.image.as_ref().unwrap_or(&self.template.image).clone()
     }
 
     /// The image of the init container. An image that the pod sets applies to both.
     pub fn init_image(&self) -> String {
-        let own = self.wishes.image.is_some() || self.template.init_image.is_empty();
+        let own = self.overrides.image.is_some() || self.template.init_image.is_empty();
         if own { self.image() } else { self.template.init_image.clone() }
     }
 
     /// The log level of the sidecar.
     pub fn log_level(&self) -> &str {
-        self.wishes.log_level.as_deref().unwrap_or(&self.template.log_level)
+        self.overrides.log_level.as_deref().unwrap_or(&self.template.log_level)
     }
 
     /// The containers of the application.

@@ -26,8 +26,8 @@ pub fn init(context: &Context) -> Container {
 }
 
 fn arguments(context: &Context) -> Vec<String> {
-    let (wish, mesh) = (&context.wishes.traffic, &context.template.traffic);
-    let or = |wish: &Option<String>, mesh: &str| wish.as_deref().unwrap_or(mesh).to_owned();
+    let (requested, mesh) = (&context.overrides.traffic, &context.template.traffic);
+    let or = |requested: &Option<String>, mesh: &str| requested.as_deref().unwrap_or(mesh).to_owned();
     let mut arguments: Vec<String> = ["init", "-p", "15001", "-z", "15006"].map(ToOwned::to_owned).into();
     let mut flag = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
     flag("-u", unless_root(context.owner.user));
@@ -35,15 +35,15 @@ fn arguments(context: &Context) -> Vec<String> {
         flag("-g", unless_root(context.owner.group));
     }
     flag("-m", "REDIRECT".to_owned());
-    flag("-i", or(&wish.include_ip_ranges, &mesh.include_ip_ranges));
-    flag("-x", or(&wish.exclude_ip_ranges, &mesh.exclude_ip_ranges));
-    flag("-b", or(&wish.include_inbound_ports, &mesh.include_inbound_ports));
-    flag("-d", excluded_inbound(context, &or(&wish.exclude_inbound_ports, &mesh.exclude_inbound_ports)));
+    flag("-i", or(&requested.include_ip_ranges, &mesh.include_ip_ranges));
+    flag("-x", or(&requested.exclude_ip_ranges, &mesh.exclude_ip_ranges));
+    flag("-b", or(&requested.include_inbound_ports, &mesh.include_inbound_ports));
+    flag("-d", excluded_inbound(context, &or(&requested.exclude_inbound_ports, &mesh.exclude_inbound_ports)));
     let optional = [
-        ("-q", or(&wish.include_outbound_ports, &mesh.include_outbound_ports)),
-        ("-o", or(&wish.exclude_outbound_ports, &mesh.exclude_outbound_ports)),
-        ("-c", or(&wish.exclude_interfaces, "")),
-        ("-k", or(&wish.reroute_interfaces, "")),
+        ("-q", or(&requested.include_outbound_ports, &mesh.include_outbound_ports)),
+        ("-o", or(&requested.exclude_outbound_ports, &mesh.exclude_outbound_ports)),
+        ("-c", or(&requested.exclude_interfaces, "")),
+        ("-k", or(&requested.reroute_interfaces, "")),
     ];
     for (name, value) in optional.into_iter().filter(|(_, value)| !value.is_empty()) {
         flag(name, value);

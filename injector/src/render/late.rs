@@ -30,7 +30,7 @@ pub fn adjusted(pod: &Pod, context: &Context) -> Pod {
 
 /// Merges the application's metrics if the scrape annotations were changed to point elsewhere than at the sidecar.
 fn scraping(metadata: &mut ObjectMeta, context: &Context) -> Option<String> {
-    if context.wishes.scrape_targets.is_empty() {
+    if context.overrides.scrape_targets.is_empty() {
         return metadata::take_over_scraping(metadata, context);
     }
     // Metrics pages named by the scrape-targets annotation do not change with these.
@@ -97,7 +97,7 @@ fn set(container: &mut Container, name: &str, value: String) {
 pub fn order(spec: &mut PodSpec, context: &Context) {
     let Some(inits) = &mut spec.init_containers else { return };
     let native = inits.iter().any(|container| container.name == PROXY_NAME);
-    let before = &context.wishes.before_proxy;
+    let before = &context.overrides.before_proxy;
     let rank = |container: &Container| {
         let listed = before.iter().position(|name| *name == container.name);
         match (container.name.as_str(), native) {

@@ -1,5 +1,5 @@
-//! Pure. Sets the labels and annotations of a pod with a sidecar, by which other pods, Prometheus, kubectl and the next
-//! injection recognize it.
+//! Pure. Sets the labels and annotations of a pod with a sidecar, by which other pods, Prometheus, kubectl and the
+//! next injection recognize it.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::render::{
     context::{Context, INIT_NAME, NETWORK_LABEL, PROXY_NAME},
     error::RenderError,
-    wish::{PROXY_PORTS, boolean},
+    overrides::{PROXY_PORTS, boolean},
 };
 
 /// What injection added, so that it can be removed again.
@@ -104,7 +104,7 @@ pub fn take_over_scraping(metadata: &mut ObjectMeta, context: &Context) -> Optio
     }
     let any = [&scrape, &path, &port].into_iter().flatten().any(|value| !value.is_empty());
     let text = |value: Option<String>| value.unwrap_or_default();
-    let original = match context.wishes.scrape_targets.as_slice() {
+    let original = match context.overrides.scrape_targets.as_slice() {
         [] => {
             any.then(|| json!({"scrape": text(scrape), "path": text(path), "port": text(port)}).to_string())
         }
@@ -124,7 +124,7 @@ pub fn take_over_scraping(metadata: &mut ObjectMeta, context: &Context) -> Optio
 }
 
 fn merges_metrics(context: &Context) -> bool {
-    context.status_port() != 0 && context.wishes.merge_metrics.unwrap_or(context.template.merge_metrics)
+    context.status_port() != 0 && context.overrides.merge_metrics.unwrap_or(context.template.merge_metrics)
 }
 
 /// Whether scraping is disabled. A word that is neither true nor false does not count.
@@ -138,7 +138,7 @@ pub fn check_scraping(context: &Context) -> Result<(), RenderError> {
     let annotations = context.pod.metadata.annotations.as_ref().unwrap_or(&empty);
     let [scrape, port] = ["scrape", "port"].map(|end| asked(annotations, end));
     let port = port.filter(|port| !port.is_empty() && *port != context.status_port().to_string());
-    let Some(port) = port.filter(|_| merges_metrics(context) && context.wishes.scrape_targets.is_empty())
+    let Some(port) = port.filter(|_| merges_metrics(context) && context.overrides.scrape_targets.is_empty())
     else {
         return Ok(());
     };

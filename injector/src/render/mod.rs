@@ -16,7 +16,7 @@ pub mod environment;
 
 pub mod context;
 
-pub mod wish;
+pub mod overrides;
 
 pub mod proxy_config;
 pub mod workload;
@@ -57,7 +57,7 @@ pub fn render(pod: &Pod, namespace: &str, template: &Template) -> Result<Rendere
     let status = metadata::Status::new(&context, &volumes);
     add_volumes(&mut spec, volumes);
     add_pull_secrets(&mut spec, template);
-    if context.is_gateway() || context.wishes.bind_low_ports {
+    if context.is_gateway() || context.overrides.bind_low_ports {
         open_low_ports(&mut spec);
     }
     metadata::mark(&mut pod.metadata, &context, &status);
@@ -91,7 +91,7 @@ fn warnings(context: &Context) -> Vec<String> {
         )
     });
     let captured = context.captures();
-    let annotations = context.wishes.warnings.iter().cloned().chain(context.proxy_config.warnings());
+    let annotations = context.overrides.warnings.iter().cloned().chain(context.proxy_config.warnings());
     annotations.chain(foreign_dns(context)).chain(passing.filter(|_| captured)).collect()
 }
 
@@ -151,8 +151,8 @@ fn add_volumes(spec: &mut PodSpec, volumes: Vec<Volume>) {
     }
 }
 
-/// Lets the proxy's user bind ports below 1024, such as 80 and 443. Kubernetes counts this sysctl as safe; a capability
-/// would require a proxy that runs as root.
+/// Lets the proxy's user bind ports below 1024, such as 80 and 443. Kubernetes counts this sysctl as safe; a
+/// capability would require a proxy that runs as root.
 fn open_low_ports(spec: &mut PodSpec) {
     let sysctls = spec.security_context.get_or_insert_default().sysctls.get_or_insert_default();
     if !sysctls.iter().any(|sysctl| sysctl.name == LOW_PORTS) {

@@ -1,4 +1,5 @@
-//! Pure. The volumes that the sidecar needs: its token, the mesh's roots, the pod's metadata, and writable directories.
+//! Pure. The volumes that the sidecar needs: its token, the mesh's roots, the pod's metadata, and writable
+//! directories.
 
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource,
@@ -20,7 +21,7 @@ pub fn volumes(context: &Context) -> Vec<Volume> {
         token(),
         roots(),
     ];
-    volumes.extend(context.wishes.volumes.iter().cloned());
+    volumes.extend(context.overrides.volumes.iter().cloned());
     volumes
 }
 
@@ -41,7 +42,7 @@ pub fn mounts(context: &Context) -> Vec<VolumeMount> {
         mount_path: path.to_owned(),
         ..VolumeMount::default()
     });
-    own.into_iter().chain(context.wishes.mounts.iter().cloned()).collect()
+    own.into_iter().chain(context.overrides.mounts.iter().cloned()).collect()
 }
 
 fn empty(name: &str, medium: Option<&str>) -> Volume {

@@ -17,7 +17,7 @@ use crate::{
     config::Settings,
     flow::Outcome,
     metrics::Counters,
-    pipeline::{self, Answered},
+    pipeline::{self, Reviewed},
 };
 
 mod path;
@@ -52,12 +52,12 @@ async fn inject(
     #[expect(clippy::disallowed_methods, reason = "the time is only measured, never decided by")]
     let start = Instant::now();
     let rest = rest.map(|Path(rest)| rest).unwrap_or_default();
-    let answered = pipeline::answer(&body, &path::applied(&settings, &rest));
+    let reviewed = pipeline::process(&body, &path::applied(&settings, &rest));
     counters.took(start.elapsed());
-    match answered {
-        Ok(answered) => {
-            record(&answered, &counters);
-            Json(AdmissionReview::answering(answered.response)).into_response()
+    match reviewed {
+        Ok(reviewed) => {
+            record(&reviewed, &counters);
+            Json(AdmissionReview::with_response(reviewed.response)).into_response()
         }
         Err(malformed) => refuse(&counters, StatusCode::BAD_REQUEST, &malformed.to_string()),
     }
@@ -89,9 +89,9 @@ fn refuse(counters: &Counters, status: StatusCode, reason: &str) -> Response {
     (status, format!("{reason}\n")).into_response()
 }
 
-fn record(answered: &Answered, counters: &Counters) {
-    let pod = &answered.pod;
-    match &answered.outcome {
+fn record(reviewed: &Reviewed, counters: &Counters) {
+    let pod = &reviewed.pod;
+    match &reviewed.outcome {
         Outcome::Injected { patch, warnings } => {
             counters.success.inc();
             tracing::info!(pod, operations = patch.0.len(), ?warnings, "added the sidecar");

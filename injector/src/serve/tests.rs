@@ -56,10 +56,10 @@ async fn the_path_names_the_cluster_of_the_request() {
         ("/inject/cluster/east/net/n1", "east"),
         ("/inject/%3AENV%3Acluster%3Dea%2Fst", "ea/st"),
     ] {
-        let (status, answer) = webhook.ask_at(path, "POST", JSON, review(&pod)).await;
+        let (status, response) = webhook.ask_at(path, "POST", JSON, review(&pod)).await;
         assert_eq!(status, 200, "{path}");
-        let answer: Value = serde_json::from_str(&answer).unwrap();
-        let patch = answer["response"]["patch"].as_str().expect("a patch");
+        let response: Value = serde_json::from_str(&response).unwrap();
+        let patch = response["response"]["patch"].as_str().expect("a patch");
         let patch = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, patch).unwrap();
         let patch = String::from_utf8(patch).unwrap();
         assert!(
@@ -111,11 +111,11 @@ async fn a_body_over_the_limit_is_refused_with_and_without_a_length() {
 async fn outcomes_are_counted() {
     let mut webhook = Webhook::new();
     let pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "a"}]}});
-    let (status, answer) = webhook.ask("POST", JSON, review(&pod)).await;
+    let (status, response) = webhook.ask("POST", JSON, review(&pod)).await;
     assert_eq!(status, 200);
-    let answer: Value = serde_json::from_str(&answer).unwrap();
-    assert_eq!(answer["kind"], "AdmissionReview");
-    assert!(answer["response"]["patch"].is_string());
+    let response: Value = serde_json::from_str(&response).unwrap();
+    assert_eq!(response["kind"], "AdmissionReview");
+    assert!(response["response"]["patch"].is_string());
     let mut out = pod.clone();
     out["metadata"]["labels"] = json!({"sidecar.istio.io/inject": "false"});
     assert_eq!(webhook.ask("POST", JSON, review(&out)).await.0, 200);

@@ -11,7 +11,7 @@ use crate::metrics::Metrics;
 use crate::offer::Offers;
 use crate::snapshot::Snapshot;
 use api::process::serve::{CloseAt, Peer};
-use api::xds::accept::{self, Answers, Discover, Requests};
+use api::xds::accept::{self, Discover, Requests, ResponseStream};
 use api::xds::server::Mode;
 use connections::Connections;
 use quota::Quota;
@@ -48,7 +48,12 @@ impl Discovery {
 }
 
 impl Discover for Discovery {
-    fn serve(&self, mode: Mode, caller: &http::Extensions, requests: Requests) -> Result<Answers, Status> {
+    fn serve(
+        &self,
+        mode: Mode,
+        caller: &http::Extensions,
+        requests: Requests,
+    ) -> Result<ResponseStream, Status> {
         let peer = caller.get::<Peer>().cloned();
         let parting = caller.get::<CloseAt>().copied();
         if self.identities && peer.as_ref().and_then(|p| p.identity.as_ref()).is_none() {

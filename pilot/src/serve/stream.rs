@@ -12,7 +12,7 @@ use api::identity::SpiffeId;
 use api::model::Kind;
 use api::process::serve::{CloseAt, Peer};
 use api::wire::xds::NodeInfo;
-use api::xds::accept::{Answer, Requests};
+use api::xds::accept::{Requests, StreamItem};
 use api::xds::server::{self, Mode, Request, Response};
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub(super) struct Session {
     discovery: Discovery,
     peer: Option<Peer>,
     protocol: server::Session,
-    send: mpsc::Sender<Answer>,
+    send: mpsc::Sender<StreamItem>,
     /// The newest rejection that was reported, by type, so that each is logged once.
     reported: BTreeMap<Kind, String>,
     /// When the stream must end: shortly before its client's certificate expires.
@@ -52,7 +52,7 @@ impl Session {
         mode: Mode,
         peer: Option<Peer>,
         discovery: Discovery,
-        send: mpsc::Sender<Answer>,
+        send: mpsc::Sender<StreamItem>,
     ) -> Self {
         let protocol = server::Session::new(mode);
         Self { discovery, peer, protocol, send, reported: BTreeMap::new(), until: None, weighed: 0, added: 0 }
@@ -133,7 +133,7 @@ impl Session {
             }
         });
         loop {
-            let deferred = self.protocol.held();
+            let deferred = self.protocol.is_holding_back();
             let responses = tokio::select! {
                 request = requests.next() => match request {
                     Some(Ok(request)) => match self.take(request, known) {
@@ -257,7 +257,7 @@ impl Session {
         }
         let status = self.protocol.status();
         self.report_refusals(&status, &known.node);
-        known.guard.update(status, known.member.offer().generation(), self.protocol.held());
+        known.guard.update(status, known.member.offer().generation(), self.protocol.is_holding_back());
         true
     }
 

@@ -1,5 +1,5 @@
-//! Streams before the first configuration, and while they hold part of it back; and what clients get that claim a false
-//! identity or request too much.
+//! Streams before the first configuration, and while they hold part of it back; and what clients get that claim a
+//! false identity or request too much.
 
 use super::*;
 use crate::catalog::Catalog;
@@ -67,7 +67,7 @@ async fn a_proxy_that_connects_before_the_folder_is_read_gets_no_removals() {
 /// A proxy that follows the test step by step, one request at a time.
 struct Client {
     requests: mpsc::Sender<Result<Request, Status>>,
-    responses: Answers,
+    responses: ResponseStream,
     connections: Connections,
 }
 

@@ -156,9 +156,9 @@ mod tests {
         let second = bind(address).unwrap();
         assert_eq!(second.address(), address);
         drop((first, second));
-        let stranger = open(address).unwrap();
+        let other = open(address).unwrap();
         assert_eq!(bind(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        drop(stranger);
+        drop(other);
         bind(address).unwrap();
     }
 

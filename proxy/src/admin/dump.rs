@@ -45,12 +45,12 @@ pub(super) fn config_dump(shared: &Shared, parameters: &HashMap<String, String>)
             updated,
         })
         .collect();
-    let asked = parameters.get("resource").map(String::as_str);
+    let requested = parameters.get("resource").map(String::as_str);
     let endpoints =
-        parameters.contains_key("include_eds") || asked.is_some_and(|name| name.contains("endpoint"));
+        parameters.contains_key("include_eds") || requested.is_some_and(|name| name.contains("endpoint"));
     let dump = write(&start, &entries, endpoints);
-    match asked {
-        Some(asked) => one_list(dump, asked),
+    match requested {
+        Some(requested) => one_list(dump, requested),
         None => Ok(dump),
     }
 }
@@ -104,14 +104,14 @@ fn secret(info: SecretInfo, bootstrap: &Bootstrap) -> (Resource, Option<Version>
 }
 
 /// Takes one list out of the dump, and labels each element with its own type.
-fn one_list(mut dump: Value, asked: &str) -> Result<Value, Refused> {
+fn one_list(mut dump: Value, requested: &str) -> Result<Value, Refused> {
     let unknown = || {
         let known = LISTS.map(|(name, _)| name).join(", ");
-        (StatusCode::NOT_FOUND, format!("`{asked}` is not a part of the dump; its parts are {known}"))
+        (StatusCode::NOT_FOUND, format!("`{requested}` is not a part of the dump; its parts are {known}"))
     };
-    let (_, kind) = LISTS.into_iter().find(|(name, _)| *name == asked).ok_or_else(unknown)?;
+    let (_, kind) = LISTS.into_iter().find(|(name, _)| *name == requested).ok_or_else(unknown)?;
     let configs = dump["configs"].as_array_mut().map(std::mem::take).unwrap_or_default();
-    let found = configs.into_iter().find_map(|mut config| match config.get_mut(asked).map(Value::take) {
+    let found = configs.into_iter().find_map(|mut config| match config.get_mut(requested).map(Value::take) {
         Some(Value::Array(list)) => Some(list),
         Some(Value::Null) | None => None,
         Some(single) => Some(vec![single]),

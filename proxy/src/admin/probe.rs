@@ -24,7 +24,7 @@ pub(super) async fn perform(prober: &Prober, pod: IpAddr) -> (StatusCode, String
         Ok(Ok(status)) => (status, String::new()),
         Ok(Err(reason)) => (StatusCode::INTERNAL_SERVER_ERROR, reason),
         Err(_) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, format!("no answer within {} s", prober.timeout.as_secs()))
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("no response within {} s", prober.timeout.as_secs()))
         }
     }
 }

@@ -26,17 +26,18 @@ pub(super) async fn application(scrape: &Scrape, pod: IpAddr, asked: &HeaderMap)
         .body(Empty::new())
         .map_err(|error| error.to_string())?;
     let work = fetch::send(address, false, request, MAX_PAGE);
-    let answer = tokio::time::timeout(LIMIT, work).await.map_err(|_| "no answer in time".to_owned())??;
-    if !answer.status.is_success() {
-        return Err(format!("{address}{}: status {}", scrape.path, answer.status));
+    let response =
+        tokio::time::timeout(LIMIT, work).await.map_err(|_| "no response in time".to_owned())??;
+    if !response.status.is_success() {
+        return Err(format!("{address}{}: status {}", scrape.path, response.status));
     }
     let kind =
-        answer.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        response.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if kind.starts_with("application/openmetrics-text") || kind.starts_with("application/vnd.google.protobuf")
     {
-        return Err(format!("{address}{}: `{kind}` was not asked for", scrape.path));
+        return Err(format!("{address}{}: `{kind}` was not requested", scrape.path));
     }
-    Ok(answer.body)
+    Ok(response.body)
 }
 
 const MAX_PAGE: usize = 10 * 1024 * 1024;

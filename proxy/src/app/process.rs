@@ -88,10 +88,10 @@ async fn serve_plan(mut plan: Plan) -> Result<(), Failure> {
     drop(announced);
     admin.drain();
     telemetry.named("server.state").store(DRAINING, Ordering::Relaxed);
-    tracing::info!("asked to end; draining");
+    tracing::info!("shutting down: draining");
     tokio::select! {
         () = drain::run(plan.drain, &drainer, &telemetry, &mut ended) => tracing::info!("drained"),
-        () = signals.any() => tracing::info!("asked again to end; ending at once"),
+        () = signals.any() => tracing::info!("second signal: exiting at once"),
         () = quit(&mut commanded) => {}
     }
     closing.cancel();
@@ -189,7 +189,7 @@ async fn serve_dns(plan: Option<DnsPlan>, seams: &Seams, socket_mark: Option<u32
     // Capture rules redirect queries for a name server of the other family to the loopback address of that family.
     match dns::bind(other).await {
         Ok((udp, tcp)) => answer_dns(udp, tcp, dns.clone()),
-        Err(error) => tracing::debug!(%error, "DNS is not answered on {other}"),
+        Err(error) => tracing::debug!(%error, "cannot serve DNS on {other}"),
     }
     answer_dns(udp, tcp, dns);
     Ok(())
@@ -198,7 +198,7 @@ async fn serve_dns(plan: Option<DnsPlan>, seams: &Seams, socket_mark: Option<u32
 fn answer_dns(udp: UdpSocket, tcp: TcpListener, dns: Dns) {
     tokio::spawn(async move {
         if let Err(error) = dns::serve(udp, tcp, dns).await {
-            tracing::error!(%error, "DNS is answered no more");
+            tracing::error!(%error, "the DNS server has failed");
         }
     });
 }
@@ -268,7 +268,7 @@ async fn first_unbound(bound: &Bound, matters: bool) -> String {
     loop {
         let failed = all.borrow_and_update().iter().find_map(|(name, result)| {
             let reason = result.as_ref().err()?;
-            Some(format!("listener {name} cannot be bound: {reason}"))
+            Some(format!("cannot bind listener {name}: {reason}"))
         });
         match failed {
             Some(reason) if matters => return reason,

@@ -1,5 +1,5 @@
-//! Sends requests to the proxy in the same pod: waits until it is ready, for a container that must not start before it,
-//! and announces the pod's end, for a lifecycle hook.
+//! Sends requests to the proxy in the same pod: waits until it is ready, for a container that must not start before
+//! it, and announces the pod's end, for a lifecycle hook.
 
 use super::Failure;
 use crate::config::args::WaitArgs;
@@ -16,7 +16,7 @@ pub(super) fn until_ready(args: &WaitArgs) -> Result<(), Failure> {
     let url: Uri = args
         .url
         .parse()
-        .map_err(|error| Failure::Settings(vec![format!("--url `{}` is no URL: {error}", args.url)]))?;
+        .map_err(|error| Failure::Settings(vec![format!("--url `{}` is not a URL: {error}", args.url)]))?;
     let runtime = runtime()?;
     let period = Duration::from_millis(args.period_millis.max(1));
     let ready = async {
@@ -77,7 +77,11 @@ async fn request(method: Method, url: &Uri) -> Result<(), String> {
         .map_err(|error| text(&error))?;
     let work = async {
         let response = sender.send_request(request).await.map_err(|error| text(&error))?;
-        if response.status().is_success() { Ok(()) } else { Err(format!("it answers {}", response.status())) }
+        if response.status().is_success() {
+            Ok(())
+        } else {
+            Err(format!("it responds with {}", response.status()))
+        }
     };
     let mut work = std::pin::pin!(work);
     tokio::select! {

@@ -129,7 +129,7 @@ impl Configuration {
         }
         let rejected: Vec<(String, String)> =
             outcome.refused.iter().map(|refused| (refused.name.clone(), refused.reason.clone())).collect();
-        outcome.requests.push(self.client.answer(&received, &rejected));
+        outcome.requests.push(self.client.acknowledge(&received, &rejected));
         outcome.accepted = received
             .upserts
             .iter()
@@ -172,7 +172,7 @@ impl Configuration {
     fn decode(&self, kind: Kind, name: &str, body: &Any) -> Result<Resource, String> {
         let resource = wire::decode(body).map_err(|error| chain(&error))?;
         if resource.kind() != kind {
-            return Err(format!("a {:?} came where a {kind:?} was asked for", resource.kind()));
+            return Err(format!("it is a {:?}, but a {kind:?} was requested", resource.kind()));
         }
         if self.fixed.contains(&(kind, name.to_owned())) {
             return Err("the bootstrap has a static resource of this name".to_owned());

@@ -22,7 +22,7 @@ pub async fn run(folder: Option<std::path::PathBuf>, store: Arc<Store>) {
             load(folder, &mut seen, &store);
         }
         for error in store.reload_files() {
-            tracing::warn!(%error, "a certificate file cannot be used; its last good version stays");
+            tracing::warn!(%error, "a certificate file cannot be used; its last good version stays in force");
         }
         tokio::time::sleep(INTERVAL).await;
     }

@@ -1,4 +1,5 @@
-//! TLS as a client: the own certificate and the verification of the server, both read from the store at each handshake.
+//! TLS as a client: the own certificate and the verification of the server, both read from the store at each
+//! handshake.
 
 use super::loaded::Material;
 use super::server::{Certificate, alpn, setup, sources, versions, watched};

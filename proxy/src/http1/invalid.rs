@@ -58,7 +58,7 @@ pub enum Invalid {
     #[error("the connection ended amid the head")]
     Cut,
     /// A protocol switch that was not requested, or that came before the request was complete.
-    #[error("the answer switches to a protocol that was not asked for, or before the request is through")]
+    #[error("the response switches to a protocol that was not requested, or before the end of the request")]
     Switch,
     /// The head did not arrive in time.
     #[error("the request's headers took too long")]

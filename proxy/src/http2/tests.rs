@@ -126,19 +126,19 @@ fn a_response_may_arrive_before_the_end_of_its_request() {
 fn a_request_is_cancelled_when_its_response_is_dropped() {
     run(async {
         let (client, peer) = client(100).await;
-        let (told, seen) = oneshot::channel();
-        let told = Rc::new(Cell::new(Some(told)));
+        let (sender, receiver) = oneshot::channel();
+        let sender = Rc::new(Cell::new(Some(sender)));
         spawn_local(answer(peer, move |(request, mut reply)| {
-            let told = told.clone();
+            let sender = sender.clone();
             async move {
                 let _stream = reply.send_response(Response::new(()), false).unwrap();
-                let _ = told.take().unwrap().send(read(request.into_body()).await.0.unwrap_err().reason());
+                let _ = sender.take().unwrap().send(read(request.into_body()).await.0.unwrap_err().reason());
             }
         }));
         let (_sender, body) = channel();
         let request = Request::post("http://a/").body(body).unwrap();
         drop(client.send(request).await.map_err(|(e, _)| e).unwrap());
-        assert_eq!(seen.await.unwrap(), Some(Reason::CANCEL));
+        assert_eq!(receiver.await.unwrap(), Some(Reason::CANCEL));
     });
 }
 
@@ -248,20 +248,20 @@ struct Broken(#[source] h2::Error);
 fn a_request_whose_body_fails_is_reset_for_the_reason_that_its_source_gives() {
     run(async {
         let (client, peer) = client(100).await;
-        let (told, seen) = oneshot::channel();
-        let told = Rc::new(Cell::new(Some(told)));
+        let (sender, receiver) = oneshot::channel();
+        let sender = Rc::new(Cell::new(Some(sender)));
         spawn_local(answer(peer, move |(request, _reply)| {
-            let told = told.clone();
+            let sender = sender.clone();
             async move {
                 let error = read(request.into_body()).await.0.unwrap_err();
-                let _ = told.take().unwrap().send(error.reason());
+                let _ = sender.take().unwrap().send(error.reason());
             }
         }));
         let frames = vec![Ok(Frame::data(Bytes::from("x"))), Err(Broken(Reason::CANCEL.into()))];
         let body = StreamBody::new(futures_util::stream::iter(frames));
         let result = client.send(Request::post("http://a/").body(body).unwrap()).await;
         assert!(matches!(result, Err((Failure::Body, None))));
-        assert_eq!(seen.await.unwrap(), Some(Reason::CANCEL));
+        assert_eq!(receiver.await.unwrap(), Some(Reason::CANCEL));
     });
 }
 
@@ -407,19 +407,19 @@ async fn server<F: Future<Output = Response<Full<Bytes>>> + 'static>(
 
 #[test]
 fn a_response_to_a_reset_stream_is_dropped() {
-    struct Told(Option<oneshot::Sender<()>>);
-    impl Drop for Told {
+    struct NotifyOnDrop(Option<oneshot::Sender<()>>);
+    impl Drop for NotifyOnDrop {
         fn drop(&mut self) {
             let _ = self.0.take().unwrap().send(());
         }
     }
     run(async {
-        let (told, dropped) = oneshot::channel();
-        let told = Cell::new(Some(Told(Some(told))));
+        let (sender, dropped) = oneshot::channel();
+        let sender = Cell::new(Some(NotifyOnDrop(Some(sender))));
         let (mut sender, _close, _) = server(move |_| {
-            let told = told.take();
+            let sender = sender.take();
             async move {
-                let _told = told;
+                let _guard = sender;
                 std::future::pending().await
             }
         })

@@ -26,9 +26,9 @@ fn criteria(listener: &Listener) -> Vec<&ChainMatch> {
     listener.chains.iter().map(|c| &c.model.criteria).collect()
 }
 
-/// Whether the choice of a chain and the policies depend on nothing that the client sends, so that its first bytes need
-/// not be awaited. Where the server sends first, as with MySQL or SMTP, the client sends nothing before. HTTP clients
-/// send first, and authorization rules may match on the server name; neither counts as settled.
+/// Whether the choice of a chain and the policies depend on nothing that the client sends, so that its first bytes
+/// need not be awaited. Where the server sends first, as with MySQL or SMTP, the client sends nothing before. HTTP
+/// clients send first, and authorization rules may match on the server name; neither counts as settled.
 pub fn is_settled(listener: &Listener, destination: SocketAddr) -> bool {
     let plain = |chain: &Chain| matches!(chain.protocol, Protocol::Tcp(_)) && chain.authorization.is_empty();
     settled(&criteria(listener), destination)

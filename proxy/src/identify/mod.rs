@@ -53,7 +53,7 @@ pub async fn accept(mut stream: Prefixed, tls: &ServerTls) -> io::Result<TlsAcce
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     /// The client sent too little in time.
-    #[error("the client sent no complete greeting in time")]
+    #[error("the client did not send enough bytes to detect its protocol in time")]
     Timeout,
     /// The client closed the connection.
     #[error("the client closed the connection before it sent anything")]

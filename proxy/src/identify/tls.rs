@@ -32,7 +32,7 @@ pub enum Refused {
     /// The certificate is not valid or not signed by a trusted root.
     Untrusted,
     /// The certificate is valid, but its identity is not one of the accepted names.
-    Stranger,
+    WrongName,
 }
 
 /// Whether a handshake failed because of the client's certificate, and why.
@@ -41,7 +41,7 @@ pub fn refused(error: &io::Error) -> Option<Refused> {
         rustls::Error::NoCertificatesPresented => Some(Refused::Anonymous),
         rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
             match other.0.downcast_ref::<CredentialError>() {
-                Some(CredentialError::Name { .. }) => Some(Refused::Stranger),
+                Some(CredentialError::Name { .. }) => Some(Refused::WrongName),
                 _ => Some(Refused::Untrusted),
             }
         }
@@ -50,8 +50,8 @@ pub fn refused(error: &io::Error) -> Option<Refused> {
     }
 }
 
-/// Performs the handshake. The ClientHello is needed first because the server configuration depends on the ALPN that it
-/// offers.
+/// Performs the handshake. The ClientHello is needed first because the server configuration depends on the ALPN that
+/// it offers.
 pub(super) async fn accept(stream: Prefixed, hello: Sniffed, tls: &ServerTls) -> io::Result<TlsAccepted> {
     let offered = Some(&hello.protocols).filter(|protocols| !protocols.is_empty());
     let config = tls.for_client(offered.map(|protocols| protocols.iter().map(Vec::as_slice)));
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(of(rustls::Error::NoCertificatesPresented), Some(Refused::Anonymous));
         assert_eq!(of(CertificateError::Expired.into()), Some(Refused::Untrusted));
         assert_eq!(of(CertificateError::UnknownIssuer.into()), Some(Refused::Untrusted));
-        assert_eq!(of(other(name)), Some(Refused::Stranger));
+        assert_eq!(of(other(name)), Some(Refused::WrongName));
         assert_eq!(of(rustls::Error::DecryptError), None);
         assert_eq!(refused(&io::Error::other("no TLS at all")), None);
     }

@@ -84,8 +84,8 @@ pub(super) async fn serve(
     }
 }
 
-/// Counts a connection that no filter chain matches. Logs a client that sends plaintext to a port that accepts only TLS
-/// (as under STRICT), because the client itself sees nothing but a reset.
+/// Counts a connection that no filter chain matches. Logs a client that sends plaintext to a port that accepts only
+/// TLS (as under STRICT), because the client itself sees nothing but a reset.
 fn unmatched(
     listener: &Listener,
     (destination, peer): (SocketAddr, SocketAddr),
@@ -105,7 +105,7 @@ fn unmatched(
     if stats.tells_of_refused(uptime(now())) {
         tracing::warn!(
             listener = %listener.name, %peer, %destination,
-            "a client is refused because it speaks plaintext; the port accepts mutual TLS alone, as under PeerAuthentication STRICT"
+            "refused a plaintext client: the port accepts only mutual TLS, as with PeerAuthentication STRICT"
         );
     }
 }
@@ -116,8 +116,8 @@ fn inside_tls() -> Sniffed {
 }
 
 /// Inspects the first bytes of a connection; `None`: too few arrived in time. An inbound connection is not inspected
-/// where its bytes decide nothing, as on TCP ports without mutual TLS. An outbound connection always is, because access
-/// logs show its server name.
+/// where its bytes decide nothing, as on TCP ports without mutual TLS. An outbound connection always is, because
+/// access logs show its server name.
 async fn look(
     listener: &Listener,
     stream: &mut Prefixed,
@@ -139,8 +139,9 @@ fn handed_over(thread: &Thread, listener: Arc<Listener>, captured: Option<Socket
 /// Decides what to assume of a connection whose client sent too little before the inspection timeout.
 ///
 /// That timeout is short because in some protocols the server sends first, so a silent connection may belong to a TCP
-/// chain. If the chain is HTTP, in plaintext or inside TLS, the client sends first and is merely slow, as happens under
-/// load. Treating its later ClientHello as plaintext would fail the connection, so this waits for the client's bytes.
+/// chain. If the chain is HTTP, in plaintext or inside TLS, the client sends first and is merely slow, as happens
+/// under load. Treating its later ClientHello as plaintext would fail the connection, so this waits for the client's
+/// bytes.
 async fn late(
     thread: &Thread,
     listener: &Listener,
@@ -247,7 +248,7 @@ fn failed(listener: &Listener, peer: SocketAddr, error: &io::Error, stats: &List
     match refused {
         Some(Refused::Anonymous) => stats.ssl_fail_verify_no_cert.add(1),
         Some(Refused::Untrusted) => stats.ssl_fail_verify_error.add(1),
-        Some(Refused::Stranger) => stats.ssl_fail_verify_san.add(1),
+        Some(Refused::WrongName) => stats.ssl_fail_verify_san.add(1),
         None => {}
     }
     if refused.is_some() && stats.tells_of_refused(uptime(now())) {

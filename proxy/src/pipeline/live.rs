@@ -364,7 +364,8 @@ impl Entry {
         self.last.set(now);
     }
 
-    /// Sets a function, called about every five seconds, that records the bytes that a long-lived connection has moved.
+    /// Sets a function, called about every five seconds, that records the bytes that a long-lived connection has
+    /// moved.
     pub(super) fn on_flush(&self, flush: Box<dyn Fn()>) {
         *self.flush.borrow_mut() = Some(flush);
     }

@@ -54,9 +54,9 @@ fn is_absent(error: &io::Error) -> bool {
 fn ask_kernel(kind: u16, flags: u16) -> io::Result<()> {
     let mut socket = Socket::new(Domain::from(AF_NETLINK), Type::RAW, Some(Protocol::from(NETLINK_ROUTE)))?;
     socket.write_all(&message(kind, flags, INBOUND_SOURCE_V6))?;
-    let mut answer = [0; 1024];
-    let length = socket.read(&mut answer)?;
-    verdict(&answer[..length])
+    let mut response = [0; 1024];
+    let length = socket.read(&mut response)?;
+    verdict(&response[..length])
 }
 
 /// Encodes `struct nlmsghdr`, `struct ifaddrmsg` and one attribute, in the machine's byte order.
@@ -75,8 +75,9 @@ fn message(kind: u16, flags: u16, address: Ipv6Addr) -> Vec<u8> {
 }
 
 /// Decodes the kernel's response, `struct nlmsgerr`: a negative error number after the header, 0 for success.
-fn verdict(answer: &[u8]) -> io::Result<()> {
-    let code = answer.get(HEADER..HEADER + 4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
+fn verdict(response: &[u8]) -> io::Result<()> {
+    let code =
+        response.get(HEADER..HEADER + 4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
     match code {
         Some(0) => Ok(()),
         Some(code) => Err(io::Error::from_raw_os_error(-code)),
@@ -123,9 +124,9 @@ mod tests {
 
     #[test]
     fn the_kernels_response_is_read_after_the_header() {
-        let answer = |code: i32| [vec![0; HEADER], code.to_ne_bytes().to_vec()].concat();
-        assert!(verdict(&answer(0)).is_ok());
-        assert_eq!(verdict(&answer(-1)).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        let response = |code: i32| [vec![0; HEADER], code.to_ne_bytes().to_vec()].concat();
+        assert!(verdict(&response(0)).is_ok());
+        assert_eq!(verdict(&response(-1)).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         assert_eq!(verdict(&[]).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -24,7 +24,8 @@ pub enum Ipv6 {
     /// IPv6 is captured like IPv4.
     #[default]
     Captured,
-    /// IPv6 is dropped in both directions: the pod has no IPv6 on its loopback interface, so the proxy cannot serve it.
+    /// IPv6 is dropped in both directions: the pod has no IPv6 on its loopback interface, so the proxy cannot serve
+    /// it.
     Dropped,
 }
 

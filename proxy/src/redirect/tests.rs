@@ -79,7 +79,8 @@ fn nft_accepts_every_golden_rule_set() {
     }
 }
 
-/// Runs `nft -c`. It queries the kernel, so it needs a network namespace, which any user gets through a user namespace.
+/// Runs `nft -c`. It queries the kernel, so it needs a network namespace, which any user gets through a user
+/// namespace.
 fn nft_check(script: &str) -> (bool, String) {
     let mut child = Command::new("unshare")
         .args(["-Urn", "nft", "-c", "-f", "-"])

@@ -43,8 +43,8 @@ fn is_notable(byte: u8) -> bool {
     byte == b'%' || byte == b'\\' || wants_escape(byte)
 }
 
-/// Decodes percent-encoded characters that need no encoding (RFC 3986, 6.2.2.2) and encodes those that do. Refuses NUL,
-/// which would end the path in C code.
+/// Decodes percent-encoded characters that need no encoding (RFC 3986, 6.2.2.2) and encodes those that do. Refuses
+/// NUL, which would end the path in C code.
 fn respelled(path: &str) -> Result<String, NoPath> {
     let bytes = path.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());

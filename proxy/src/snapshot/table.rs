@@ -366,8 +366,9 @@ fn route(
             Action::Redirect(Box::new(Redirect { model: redirect.clone(), prefix, regex }))
         }
         model::RouteAction::Direct { status, body } => {
-            http::StatusCode::from_u16(*status)
-                .map_err(|_| InvalidConfig(format!("direct_response.status: {status} is no status code")))?;
+            http::StatusCode::from_u16(*status).map_err(|_| {
+                InvalidConfig(format!("direct_response.status: {status} is not a status code"))
+            })?;
             Action::Direct(*status, Bytes::from(body.clone()))
         }
     };

@@ -29,8 +29,8 @@ fn websocket() -> (Process, TcpStream, TcpStream) {
     let request = "GET /socket HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
     client.write_all(request.as_bytes()).unwrap();
     assert!(head(&mut client).unwrap().starts_with("HTTP/1.1 101"));
-    let mut server = receiver.recv_timeout(crate::process::PATIENCE).unwrap();
-    server.set_read_timeout(Some(crate::process::PATIENCE)).unwrap();
+    let mut server = receiver.recv_timeout(crate::process::TIMEOUT).unwrap();
+    server.set_read_timeout(Some(crate::process::TIMEOUT)).unwrap();
     passes(&mut client, &mut server);
     passes(&mut server, &mut client);
     (proxy, client, server)
@@ -148,8 +148,8 @@ fn grpc() -> (Process, Wire, Receiver<Wire>) {
 }
 
 fn server(receiver: &Receiver<Wire>) -> Wire {
-    let wire = receiver.recv_timeout(crate::process::PATIENCE).unwrap();
-    wire.0.set_read_timeout(Some(crate::process::PATIENCE)).unwrap();
+    let wire = receiver.recv_timeout(crate::process::TIMEOUT).unwrap();
+    wire.0.set_read_timeout(Some(crate::process::TIMEOUT)).unwrap();
     wire
 }
 

@@ -69,10 +69,10 @@ fn start(authority: &Authority) -> Process {
 fn inside_tls(mut tls: rustls::ClientConnection, mut stream: TcpStream) -> std::io::Result<String> {
     let mut tls = rustls::Stream::new(&mut tls, &mut stream);
     tls.write_all(b"GET / HTTP/1.1\r\nhost: known.example\r\nconnection: close\r\n\r\n")?;
-    let mut answer = vec![];
-    match tls.read_to_end(&mut answer) {
-        Err(error) if answer.is_empty() => Err(error),
-        _ => Ok(String::from_utf8_lossy(&answer).into_owned()),
+    let mut response = vec![];
+    match tls.read_to_end(&mut response) {
+        Err(error) if response.is_empty() => Err(error),
+        _ => Ok(String::from_utf8_lossy(&response).into_owned()),
     }
 }
 
@@ -87,8 +87,8 @@ fn unrecognized_bytes_are_forwarded_as_opaque_tcp() {
     ] {
         let mut stream = proxy.connect("inbound");
         stream.write_all(garbage).unwrap();
-        let answer = head(&mut stream).unwrap();
-        assert!(answer.contains(&format!("content-length: {}", garbage.len())), "{answer}");
+        let response = head(&mut stream).unwrap();
+        assert!(response.contains(&format!("content-length: {}", garbage.len())), "{response}");
         proxy.serves();
     }
     proxy.wait_idle();
@@ -103,8 +103,8 @@ fn half_a_greeting_waits_for_its_time_and_is_then_opaque_bytes() {
         let mut stream = proxy.connect("inbound");
         let began = Instant::now();
         stream.write_all(half).unwrap();
-        let answer = head(&mut stream).unwrap();
-        assert!(answer.contains(&format!("content-length: {}", half.len())), "{answer}");
+        let response = head(&mut stream).unwrap();
+        assert!(response.contains(&format!("content-length: {}", half.len())), "{response}");
         let waited = began.elapsed();
         assert!(waited >= Duration::from_millis(900) && waited < Duration::from_secs(5), "waited {waited:?}");
     }
@@ -128,8 +128,8 @@ fn a_hello_that_comes_byte_by_byte_is_read() {
         stream.write_all(&[byte]).unwrap();
         std::thread::sleep(Duration::from_micros(300));
     }
-    let answer = inside_tls(tls, stream).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let response = inside_tls(tls, stream).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     proxy.wait_idle();
     proxy.serves();
 }
@@ -179,8 +179,8 @@ fn an_unknown_alpn_is_ignored_as_in_envoy() {
     let authority = Authority::new();
     let mut proxy = start(&authority);
     let tls = authority.client("known.example", &["smtp"]);
-    let answer = inside_tls(tls, proxy.connect("inbound")).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let response = inside_tls(tls, proxy.connect("inbound")).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     proxy.wait_idle();
     proxy.serves();
 }
@@ -191,14 +191,14 @@ fn plaintext_on_a_tls_port_and_tls_on_a_plaintext_port_are_ended() {
     let mut proxy = start(&authority);
     let mut stream = proxy.connect("tls");
     stream.write_all(b"GET / HTTP/1.1\r\nhost: known.example\r\n\r\n").unwrap();
-    let answer = rest(&mut stream);
-    assert!(!answer.contains("HTTP/1.1 200"), "{answer}");
+    let response = rest(&mut stream);
+    assert!(!response.contains("HTTP/1.1 200"), "{response}");
     proxy.wait_stat("listener.tls.ssl.connection_error", |count| count == 1);
     proxy.said("TLS handshake failed");
     let mut stream = proxy.connect("web");
     stream.write_all(&authority.hello()).unwrap();
-    let answer = rest(&mut stream);
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
+    let response = rest(&mut stream);
+    assert!(response.is_empty() || response.starts_with("HTTP/1.1 400"), "{response}");
     proxy.wait_idle();
     proxy.serves();
 }

@@ -181,7 +181,7 @@ fn bomb(mut stream: &TcpStream, chunks: usize) {
 
 /// Reads nothing, and keeps the connection open for as long as the test runs.
 fn hold_unread(stream: TcpStream) {
-    std::thread::sleep(2 * crate::process::PATIENCE);
+    std::thread::sleep(2 * crate::process::TIMEOUT);
     drop(stream);
 }
 

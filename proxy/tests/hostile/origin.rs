@@ -12,8 +12,8 @@ fn ask(proxy: &Process) -> String {
     get(proxy.address("web").port(), "/asked").unwrap_or_default()
 }
 
-fn status(answer: &str) -> &str {
-    answer.split(' ').nth(1).unwrap_or("none")
+fn status(response: &str) -> &str {
+    response.split(' ').nth(1).unwrap_or("none")
 }
 
 /// An upstream that reads a request's head and then calls this function.
@@ -61,8 +61,8 @@ fn broken_upstreams_get_their_status_and_flag() {
     ];
     for (what, address, expected, flag) in cases {
         let mut proxy = Setup::to(address).start();
-        let answer = ask(&proxy);
-        assert_eq!(status(&answer), expected, "an upstream that {what}: {answer}");
+        let response = ask(&proxy);
+        assert_eq!(status(&response), expected, "an upstream that {what}: {response}");
         proxy.logged(&["/asked", &format!("code={expected}"), flag]);
         proxy.wait_idle();
         proxy.serves();
@@ -79,9 +79,9 @@ fn upstreams_that_hang_run_out_of_time() {
         ("never reads", upstream(|_stream| std::thread::sleep(Duration::from_secs(5)))),
     ] {
         let mut proxy = Setup { route: "timeout: 0.3s", ..Setup::to(address) }.start();
-        let answer = ask(&proxy);
-        assert_eq!(status(&answer), "504", "an upstream that {what}: {answer}");
-        assert!(answer.contains("upstream request timeout"), "{answer}");
+        let response = ask(&proxy);
+        assert_eq!(status(&response), "504", "an upstream that {what}: {response}");
+        assert!(response.contains("upstream request timeout"), "{response}");
         proxy.logged(&["/asked", "code=504", "flags=UT", "details=response_timeout"]);
         proxy.wait_idle();
         proxy.serves();
@@ -112,9 +112,9 @@ fn bodies_that_break_off_end_the_clients_connection() {
         let mut proxy = Setup { route: "timeout: 1s", ..Setup::to(address) }.start();
         let mut stream = proxy.connect("web");
         stream.write_all(b"GET /half HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
-        let answer = crate::process::rest(&mut stream);
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("half"), "{what}: {answer}");
-        assert!(!answer.ends_with("0\r\n\r\n"), "{what}: the client takes it for whole");
+        let response = crate::process::rest(&mut stream);
+        assert!(response.starts_with("HTTP/1.1 200") && response.contains("half"), "{what}: {response}");
+        assert!(!response.ends_with("0\r\n\r\n"), "{what}: the client takes it for whole");
         proxy.logged(&["/half", "code=200", flag]);
         proxy.wait_idle();
         proxy.serves();
@@ -139,8 +139,8 @@ fn endless_responses_end_at_a_limit() {
     for (what, address, expected) in cases {
         let mut proxy = Setup { route: "timeout: 0.5s", ..Setup::to(address) }.start();
         let before = proxy.memory();
-        let answer = ask(&proxy);
-        assert!(expected.contains(&status(&answer)), "endless {what}: {answer}");
+        let response = ask(&proxy);
+        assert!(expected.contains(&status(&response)), "endless {what}: {response}");
         assert!(proxy.memory() < before + 8 * 1024, "endless {what}: {} KiB after {before}", proxy.memory());
         proxy.wait_idle();
         proxy.serves();

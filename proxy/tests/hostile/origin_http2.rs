@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// An upstream that calls this function for each request.
-fn each_request(answer: impl Fn(&mut Wire, u32) + Send + Sync + 'static) -> SocketAddr {
+fn each_request(response: impl Fn(&mut Wire, u32) + Send + Sync + 'static) -> SocketAddr {
     upstream(move |stream| {
         let Some(mut wire) = Wire::server(stream) else { return };
-        let _ = wire.0.set_read_timeout(Some(2 * crate::process::PATIENCE));
+        let _ = wire.0.set_read_timeout(Some(2 * crate::process::TIMEOUT));
         while let Some(begun) = wire.find(|f| f.kind == HEADERS) {
-            answer(&mut wire, begun.stream);
+            response(&mut wire, begun.stream);
         }
     })
 }
@@ -21,7 +21,7 @@ fn each_request(answer: impl Fn(&mut Wire, u32) + Send + Sync + 'static) -> Sock
 /// Discards the result of a write to a connection that the proxy may have closed.
 fn ignore<T>(_: T) {}
 
-fn answer(proxy: &Process) -> String {
+fn response(proxy: &Process) -> String {
     ask(proxy.address("web").port(), "/asked").unwrap_or_default()
 }
 
@@ -40,8 +40,8 @@ fn broken_upstreams_get_their_status_and_flag() {
     });
     let pushes = |stream: u32| {
         let promise = [&2u32.to_be_bytes()[..], &[0x82]].concat();
-        let answer = frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x88]);
-        [frame(5, END_HEADERS, stream, &promise), answer].concat()
+        let response = frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x88]);
+        [frame(5, END_HEADERS, stream, &promise), response].concat()
     };
     let head = |block: Vec<u8>| says(move |s| frame(HEADERS, END_HEADERS, s, &block));
     let cases = [
@@ -57,8 +57,8 @@ fn broken_upstreams_get_their_status_and_flag() {
     ];
     for (what, address, status, flag) in cases {
         let mut proxy = Setup { route: "timeout: 5s", ..Setup::to_http2(address) }.start();
-        let answer = answer(&proxy);
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "upstreams that {what}: {answer}");
+        let response = response(&proxy);
+        assert!(response.starts_with(&format!("HTTP/1.1 {status}")), "upstreams that {what}: {response}");
         proxy.logged(&["/asked", &format!("code={status}"), flag]);
         proxy.wait_idle();
         proxy.serves();
@@ -78,8 +78,8 @@ fn upstreams_that_hang_run_out_of_time() {
         ("say half a head", unfinished),
     ] {
         let mut proxy = Setup { route: "timeout: 0.3s", ..Setup::to_http2(address) }.start();
-        let answer = answer(&proxy);
-        assert!(answer.starts_with("HTTP/1.1 504"), "upstreams that {what}: {answer}");
+        let response = response(&proxy);
+        assert!(response.starts_with("HTTP/1.1 504"), "upstreams that {what}: {response}");
         proxy.logged(&["/asked", "code=504", "flags=UT"]);
         proxy.wait_idle();
         proxy.serves();
@@ -126,8 +126,8 @@ fn floods_of_an_upstream_end_its_connection() {
         let mut proxy = Setup { route: "timeout: 15s", ..Setup::to_http2(address) }.start();
         let before = proxy.memory();
         let began = Instant::now();
-        let answer = answer(&proxy);
-        assert!(answer.starts_with("HTTP/1.1 50"), "a flood of {what}: {answer}");
+        let response = response(&proxy);
+        assert!(response.starts_with("HTTP/1.1 50"), "a flood of {what}: {response}");
         assert!(began.elapsed() < Duration::from_secs(10), "a flood of {what} went on");
         let most = proxy.memory();
         assert!(most < before + 8 * 1024, "a flood of {what}: {before} KiB before, {most} KiB after");

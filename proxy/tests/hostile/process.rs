@@ -68,7 +68,7 @@ impl Process {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        tests::guardian::end_when_killed(child.id());
+        tests::cleanup::end_when_killed(child.id());
         let mut process = Self { child, admin, folder };
         process.wait_ready();
         process
@@ -76,7 +76,7 @@ impl Process {
 
     fn wait_ready(&mut self) {
         let began = Instant::now();
-        while !get(self.admin, "/ready").is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+        while !get(self.admin, "/ready").is_some_and(|response| response.starts_with("HTTP/1.1 200")) {
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "the proxy ended: {}", self.errors());
             assert!(began.elapsed() < Duration::from_secs(60), "not ready: {}", self.errors());
@@ -162,7 +162,7 @@ impl Process {
         let began = Instant::now();
         while self.memory() > before + before / 10 {
             let now = self.memory();
-            assert!(began.elapsed() < PATIENCE, "{before} KiB before, {now} KiB after");
+            assert!(began.elapsed() < TIMEOUT, "{before} KiB before, {now} KiB after");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -179,8 +179,8 @@ impl Process {
     pub(crate) fn serves(&mut self) {
         assert!(self.child.try_wait().unwrap().is_none(), "the proxy ended: {}", self.errors());
         let began = Instant::now();
-        let answer = get(self.address("direct").port(), "/alive").unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("alive"), "{answer}");
+        let response = get(self.address("direct").port(), "/alive").unwrap();
+        assert!(response.starts_with("HTTP/1.1 200") && response.ends_with("alive"), "{response}");
         assert!(began.elapsed() < Duration::from_secs(5), "others waited for {:?}", began.elapsed());
     }
 }
@@ -189,7 +189,7 @@ impl Process {
 pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
+        assert!(began.elapsed() < TIMEOUT, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -197,8 +197,8 @@ pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> bool) {
 /// Connects; reads and writes time out after a while.
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    stream.set_write_timeout(Some(TIMEOUT)).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
 }
@@ -216,11 +216,11 @@ pub(crate) fn rest(stream: &mut TcpStream) -> String {
 /// Sends a request on its own connection.
 pub(crate) fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.set_read_timeout(Some(TIMEOUT)).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
+    let mut response = String::new();
+    stream.read_to_string(&mut response).ok()?;
+    Some(response)
 }
 
 /// How often an attack is repeated: `OSTRIA_HOSTILE_SCALE` times the short default.
@@ -229,4 +229,4 @@ pub(crate) fn scale() -> usize {
 }
 
 /// Much longer than anything that a test waits for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);

@@ -1,6 +1,6 @@
 //! Scripted upstreams, each on its own thread.
 
-use super::process::PATIENCE;
+use super::process::TIMEOUT;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -29,9 +29,9 @@ pub(crate) fn polite() -> SocketAddr {
             if !drain(&mut stream, &head) {
                 return;
             }
-            let answer = &b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"[..];
-            let length = if head.starts_with("HEAD ") { answer.len() - 5 } else { answer.len() };
-            if stream.write_all(&answer[..length]).is_err() {
+            let response = &b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"[..];
+            let length = if head.starts_with("HEAD ") { response.len() - 5 } else { response.len() };
+            if stream.write_all(&response[..length]).is_err() {
                 return;
             }
         }
@@ -87,7 +87,7 @@ fn drain(stream: &mut TcpStream, head: &str) -> bool {
 
 /// Keeps a connection open until the peer closes it, or for a long time.
 pub(crate) fn hold(mut stream: TcpStream) {
-    let _ = stream.set_read_timeout(Some(2 * PATIENCE));
+    let _ = stream.set_read_timeout(Some(2 * TIMEOUT));
     let _ = std::io::copy(&mut stream, &mut std::io::sink());
 }
 

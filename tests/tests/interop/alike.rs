@@ -194,8 +194,7 @@ fn servers(folder: &Path) -> Vec<Running> {
     let first = wire::alone(&echo, &one);
     let node = first.pid();
     wait::until("the first server is there", Duration::from_secs(10), || {
-        let outcome =
-            wire::enter(node, Path::new(PROBE), &["get", "http://127.0.0.1:9081/"]).finish(PATIENCE);
+        let outcome = wire::enter(node, Path::new(PROBE), &["get", "http://127.0.0.1:9081/"]).finish(TIMEOUT);
         if outcome.code == 0 { Ok(()) } else { Err(outcome.to_string()) }
     });
     let two = [&of("two", "9082")[..], &["--tcp", "9002"]].concat();
@@ -240,9 +239,9 @@ pub(crate) fn certificates(folder: &Path) {
         write(name, "key", own.serialize_pem());
     }
     let own = key();
-    let stranger = CertificateParams::new(vec!["stranger.test".to_owned()]).expect("the name is one");
-    write("stranger", "pem", stranger.self_signed(&own).expect("a certificate can be signed").pem());
+    let untrusted = CertificateParams::new(vec!["stranger.test".to_owned()]).expect("the name is one");
+    write("stranger", "pem", untrusted.self_signed(&own).expect("a certificate can be signed").pem());
     write("stranger", "key", own.serialize_pem());
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);

@@ -47,7 +47,7 @@ fn an_envoy_sidecar_and_ours_use_mtls_in_both_directions() {
     for (node, address) in [(here, REVIEWS), (there.pid(), PAGE)] {
         let url = format!("http://{address}:9080/");
         let line = ["client", "--allow-failures", "--timeout", "3s", &url];
-        let outcome = wire::enter(node, &echo, &line).finish(program::PATIENCE);
+        let outcome = wire::enter(node, &echo, &line).finish(program::TIMEOUT);
         Report::of(&outcome).none_good();
     }
     own.end();
@@ -61,7 +61,7 @@ fn until_called(node: u32, url: &str) -> String {
     let mut caller = String::new();
     wait::until("the other side answers", Duration::from_secs(30), || {
         let line = ["client", "--allow-failures", "--show", "--connect", "10.96.0.77:9080", url];
-        let outcome = wire::enter(node, &program::path("echo"), &line).finish(program::PATIENCE);
+        let outcome = wire::enter(node, &program::path("echo"), &line).finish(program::TIMEOUT);
         let report = Report::of(&outcome);
         caller = report.seen_header("x-forwarded-client-cert").unwrap_or_default();
         if report.ok == 1 { Ok(()) } else { Err(format!("{report:?}")) }
@@ -80,13 +80,13 @@ fn inside(node: u32, program: &Path, arguments: &[&str]) -> Running {
 fn join(here: u32, there: u32) {
     let id = there.to_string();
     let run = |node: u32, program: &Path, line: &[&str]| {
-        let outcome = wire::enter(node, program, line).finish(program::PATIENCE);
+        let outcome = wire::enter(node, program, line).finish(program::TIMEOUT);
         assert_eq!(outcome.code, 0, "{outcome}");
     };
     let ip = Path::new("ip");
     // The other network exists once its process has executed the program.
     wait::until("the other network is there", Duration::from_secs(10), || {
-        let outcome = wire::enter(there, ip, &["link", "show", "lo"]).finish(program::PATIENCE);
+        let outcome = wire::enter(there, ip, &["link", "show", "lo"]).finish(program::TIMEOUT);
         let up = String::from_utf8_lossy(&outcome.out).contains("LOOPBACK,UP");
         let apart = std::fs::read_link(format!("/proc/{there}/ns/net")).ok()
             != std::fs::read_link(format!("/proc/{here}/ns/net")).ok();

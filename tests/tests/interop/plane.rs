@@ -109,7 +109,7 @@ impl Plane {
 
     /// Fetches a page, or returns why it cannot.
     pub(crate) fn fetch_if_there(&self, url: &str) -> Result<String, String> {
-        let outcome = wire::enter(self.node(), Path::new(PROBE), &["get", url]).finish(program::PATIENCE);
+        let outcome = wire::enter(self.node(), Path::new(PROBE), &["get", url]).finish(program::TIMEOUT);
         if outcome.code == 0 { Ok(outcome.text()) } else { Err(outcome.to_string()) }
     }
 }

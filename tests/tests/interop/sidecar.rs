@@ -166,11 +166,11 @@ fn capture(plane: &Plane) {
         "route add 10.96.0.0/12 dev out",
     ] {
         let line: Vec<&str> = line.split(' ').collect();
-        let outcome = wire::enter(plane.node(), Path::new("ip"), &line).finish(program::PATIENCE);
+        let outcome = wire::enter(plane.node(), Path::new("ip"), &line).finish(program::TIMEOUT);
         assert_eq!(outcome.code, 0, "{outcome}");
     }
     let init = ["init", "-i", "10.96.0.0/12", "-b", ""];
-    let outcome = wire::enter(plane.node(), &program::path("ostria-proxy"), &init).finish(program::PATIENCE);
+    let outcome = wire::enter(plane.node(), &program::path("ostria-proxy"), &init).finish(program::TIMEOUT);
     assert_eq!(outcome.code, 0, "{outcome}");
 }
 

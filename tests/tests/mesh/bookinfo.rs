@@ -22,14 +22,14 @@ fn the_page_is_there_soon_and_every_time_and_the_mesh_is_small() {
     let options = Options { folders: vec!["samples/bookinfo".into()], alone: true, ..Options::default() };
     let mut mesh = Mesh::begin(&options, PROBE);
     let soon = mesh.until_page(PAGE);
-    let told = mesh.until_up();
+    let output = mesh.until_up();
     println!("first page after {soon:?}");
     let limit = Duration::from_secs(if program::is_release() { 5 } else { 10 });
     assert!(soon < limit, "the first page came after {soon:?}");
     let address = format!("http://{}{PAGE}", mesh.gateway());
     for part in [&*address, "spiffe://cluster.local/ns/default/sa/bookinfo-productpage", "reviews-v3", "2/2"]
     {
-        assert!(told.contains(part), "`up` does not tell {part}:\n{told}");
+        assert!(output.contains(part), "`up` does not tell {part}:\n{output}");
     }
     memory(&mesh);
     let tally = mesh.load(PAGE, 4, Some(200), reviews).finish();
@@ -72,10 +72,10 @@ fn traffic_is_split_as_written_and_nothing_fails_while_rules_change() {
         mesh.apply(&format!("{RULES}/{rule}.yaml"));
         wait::pause(Duration::from_millis(200));
     }
-    let told = mesh.apply(&format!("{RULES}/virtual-service-reviews-80-20.yaml"));
-    assert!(told.contains("reviews configured"), "{told}");
-    let told = mesh.apply(&format!("{RULES}/virtual-service-reviews-80-20.yaml"));
-    assert!(told.contains("reviews unchanged"), "{told}");
+    let output = mesh.apply(&format!("{RULES}/virtual-service-reviews-80-20.yaml"));
+    assert!(output.contains("reviews configured"), "{output}");
+    let output = mesh.apply(&format!("{RULES}/virtual-service-reviews-80-20.yaml"));
+    assert!(output.contains("reviews unchanged"), "{output}");
     wait::pause(Duration::from_secs(1));
     whole(&load.stop());
     let tally = mesh.load(PAGE, 8, Some(REQUESTS), reviews).finish();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tests::mesh::{Mesh, Options};
-use tests::program::PATIENCE;
+use tests::program::TIMEOUT;
 use tests::remains::resident;
 use tests::report::Report;
 use tests::wait;
@@ -74,7 +74,7 @@ fn calls(mesh: &Mesh, seconds: u64, act: impl FnOnce(Instant)) -> Report {
     let line = [URL, "-c", "10", "--rate", "200", "--duration", &time];
     let running = mesh.start_echo("echo", CLIENT, &line);
     act(Instant::now() + Duration::from_secs(seconds));
-    Report::of(&running.finish(PATIENCE + Duration::from_secs(seconds)))
+    Report::of(&running.finish(TIMEOUT + Duration::from_secs(seconds)))
 }
 
 /// Rewrites one rule a hundred times a second, each time with different content. Returns the number of writes.

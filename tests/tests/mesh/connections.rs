@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tests::plane::{Plane, Proxy, front};
-use tests::program::{PATIENCE, Running};
+use tests::program::{Running, TIMEOUT};
 use tests::report::Report;
 use tests::wait;
 
@@ -25,9 +25,9 @@ fn a_storm_of_connections_and_thousands_of_requests_at_once_leave_nothing() {
     eprintln!("{made} connections in {seconds} s");
     wait::until("what was open is closed and given back", Duration::from_secs(30), || {
         let same = after.0 <= before.0 + FILES && after.1 <= before.1 * 1.1 + SLACK;
-        let told = format!("files and MiB: {before:?} before, {after:?} after");
+        let output = format!("files and MiB: {before:?} before, {after:?} after");
         after = held(&gateway);
-        if same { Ok(()) } else { Err(told) }
+        if same { Ok(()) } else { Err(output) }
     });
     gateway.end();
     server.end();
@@ -57,7 +57,7 @@ fn round(plane: &Plane, gateway: &Proxy, seconds: u64, in_flight: u64) -> (u64, 
 fn storm(plane: &Plane, seconds: u64) -> u64 {
     let time = format!("{seconds}s");
     let line = ["client", "--allow-failures", URL, "-c", "32", "--new-connection", "--duration", &time];
-    let report = Report::of(&plane.run("echo", &line).finish(PATIENCE));
+    let report = Report::of(&plane.run("echo", &line).finish(TIMEOUT));
     report.all_good().requests
 }
 
@@ -69,7 +69,7 @@ fn crowd(plane: &Plane, in_flight: u64) {
         .map(|count| plane.run("echo", &["client", "--allow-failures", &url, "-c", &count, "-n", &count]))
         .collect();
     for client in clients {
-        Report::of(&client.finish(PATIENCE)).all_good();
+        Report::of(&client.finish(TIMEOUT)).all_good();
     }
 }
 

@@ -152,9 +152,9 @@ fn without_citadel_traffic_continues_and_a_starting_pod_reports_what_it_awaits()
         other.filter(|pod| !pod.address.is_empty()).ok_or_else(|| "not yet".to_owned())
     });
     wait::until("the pod says what it waits for", Duration::from_secs(15), || {
-        let told = mesh.unready("echo", &fresh.name);
+        let output = mesh.unready("echo", &fresh.name);
         let parts = ["container istio-proxy", "the workload's certificate", "certificate authority at"];
-        if parts.iter().all(|part| told.contains(part)) { Ok(()) } else { Err(told) }
+        if parts.iter().all(|part| output.contains(part)) { Ok(()) } else { Err(output) }
     });
     let log = mesh.ostria(&["logs", &fresh.name, "-n", "echo", "-c", "istio-proxy"]).text();
     assert!(log.contains("no certificate; trying again"), "{log}");

@@ -21,9 +21,9 @@ fn a_rolling_change_and_a_deleted_pod_lose_no_request_of_a_hundred_clients() {
     let before = "      labels:\n        app: echo-server\n        version: v1\n";
     let after = format!("      annotations:\n        changed: \"yes\"\n{before}");
     assert_eq!(yaml.matches(before).count(), 1);
-    let told = mesh.apply_text(&yaml.replace(before, &after)).text();
-    assert!(told.contains("deployment.apps/echo-server-v1 configured"), "{told}");
-    assert!(told.contains("deployment.apps/echo-server-v2 unchanged"), "{told}");
+    let output = mesh.apply_text(&yaml.replace(before, &after)).text();
+    assert!(output.contains("deployment.apps/echo-server-v1 configured"), "{output}");
+    assert!(output.contains("deployment.apps/echo-server-v2 unchanged"), "{output}");
     replaced(&mesh, "v1", &old);
     mesh.observe();
     let old = mesh.pod_of_version("echo", "v2");
@@ -79,15 +79,15 @@ fn an_interrupt_takes_a_mesh_in_the_foreground_down() {
 fn leftovers_of_a_killed_supervisor_are_removed_by_up_and_by_down() {
     let mut mesh = Mesh::up(&["samples/echo"], PROBE);
     mesh.kill_supervisor();
-    let told = mesh.again();
-    assert!(told.contains("removed the remains of a killed mesh"), "{told}");
+    let output = mesh.again();
+    assert!(output.contains("removed the remains of a killed mesh"), "{output}");
     mesh.echo("echo", "deployment/client", &[URL, "-n", "5"]).all_good();
     mesh.kill_supervisor();
-    let told = mesh.ostria(&["down"]).text();
-    assert!(told.contains("removed the remains of a killed mesh"), "{told}");
+    let output = mesh.ostria(&["down"]).text();
+    assert!(output.contains("removed the remains of a killed mesh"), "{output}");
     mesh.until_gone(Duration::from_secs(2));
-    let told = mesh.ostria(&["down"]).text();
-    assert!(told.contains("no mesh is running"), "{told}");
+    let output = mesh.ostria(&["down"]).text();
+    assert!(output.contains("no mesh is running"), "{output}");
 }
 
 #[test]

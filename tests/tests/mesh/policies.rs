@@ -79,9 +79,9 @@ fn a_service_entry_makes_an_external_host_reachable_until_it_is_deleted() {
     let report = until(&mesh, "the entry leads there", &call, |report| report.ok == 5);
     assert_eq!(report.by_pod.get(&plain.name), Some(&5), "{report:?}");
     mesh.apply_text(REGISTRY_ONLY).text();
-    let stranger = format!("http://{}:8080/", plain.address);
-    let stranger = [stranger.as_str(), "-n", "5", "-c", "5", "--timeout", "3s"];
-    let refused = until(&mesh, "only what is known is called", &stranger, |report| report.ok == 0);
+    let plaintext = format!("http://{}:8080/", plain.address);
+    let plaintext = [plaintext.as_str(), "-n", "5", "-c", "5", "--timeout", "3s"];
+    let refused = until(&mesh, "only what is known is called", &plaintext, |report| report.ok == 0);
     assert!(refused.failed == 5, "{refused:?}");
     mesh.echo("echo", CLIENT, &call).all_good();
     mesh.delete_text(&entry(&plain.address, 8080));

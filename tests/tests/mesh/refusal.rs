@@ -99,7 +99,7 @@ fn a_missing_privilege_is_reported_with_the_remedy() {
         "127.0.0.1:0",
         &echo,
     ];
-    let outcome = Running::start(Path::new("setpriv"), &line, &[]).finish(program::PATIENCE);
+    let outcome = Running::start(Path::new("setpriv"), &line, &[]).finish(program::TIMEOUT);
     refused(&outcome, &["CAP_SYS_ADMIN", "--privileged"], folder.path());
 }
 
@@ -131,18 +131,18 @@ fn a_bad_change_to_a_running_mesh_changes_nothing() {
     ];
     for (text, mut parts) in cases {
         parts.extend(["applied.yaml", "VirtualService default/broken"]);
-        told(&mesh.apply_text(&format!("{good}{text}")), &parts);
+        assert_error_names(&mesh.apply_text(&format!("{good}{text}")), &parts);
     }
     let settings = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |\n    \
                     trustDomainAliases: [old.example]\n";
-    told(
+    assert_error_names(
         &mesh.apply_text(settings),
         &["applied.yaml", "ConfigMap istio-system/istio", "data.mesh.trustDomainAliases", "not supported"],
     );
     assert_eq!(mesh.ostria(&["get", "configmap", "istio", "-n", "istio-system"]).code, 1, "it was stored");
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: lone}\nspec:\n  serviceAccountName: nobody\n  containers:\n  - \
                {name: main, command: [sleep, \"9\"]}\n";
-    told(
+    assert_error_names(
         &mesh.apply_text(pod),
         &["Pod default/lone", "spec.serviceAccountName", "serviceaccount \"nobody\" not found"],
     );
@@ -150,7 +150,7 @@ fn a_bad_change_to_a_running_mesh_changes_nothing() {
     assert_eq!((empty.code, empty.err.trim()), (1, "error: no objects passed to apply"));
     let after = mesh.ostria(&["get", "virtualservices", "-A", "-o", "json"]).text();
     assert_eq!(before, after, "a refused change left something");
-    told(&mesh.ostria(&["delete", "virtualservice", "nonesuch"]), &["nonesuch"]);
+    assert_error_names(&mesh.ostria(&["delete", "virtualservice", "nonesuch"]), &["nonesuch"]);
     twice(&mesh);
     assert_eq!(mesh.page("/productpage", &[]).status, 200);
 }
@@ -160,7 +160,7 @@ fn twice(mesh: &Mesh) {
     let folder = program::repository("samples/echo").display().to_string();
     let state = mesh.state().display().to_string();
     let outcome = mesh.ostria(&["up", "--detach", "--state", &state, "--gateway", "127.0.0.1:0", &folder]);
-    told(&outcome, &["already running", &state, "ostria down", "--state"]);
+    assert_error_names(&outcome, &["already running", &state, "ostria down", "--state"]);
 }
 
 fn up(folder: &Path, file: &Path, more: &[&str]) -> Outcome {
@@ -173,12 +173,12 @@ fn up(folder: &Path, file: &Path, more: &[&str]) -> Outcome {
 
 /// Checks that a start was refused with a good message, and left no state.
 fn refused(outcome: &Outcome, parts: &[&str], folder: &Path) {
-    told(outcome, parts);
+    assert_error_names(outcome, parts);
     assert!(!folder.join("state").exists(), "a refused start left its state folder: {outcome}");
 }
 
 /// Checks that a refusal contains all these parts and a next step.
-fn told(outcome: &Outcome, parts: &[&str]) {
+fn assert_error_names(outcome: &Outcome, parts: &[&str]) {
     let refusal = outcome.clone().refusal();
     assert_eq!(outcome.code, 1, "{outcome}");
     for part in parts.iter().chain(&["next: "]) {

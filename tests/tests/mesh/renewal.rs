@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use api::process::tls;
-use api::process::tls::verifier::Shown;
+use api::process::tls::verifier::PresentedChain;
 use nix::sys::signal::Signal;
 use rustls_pki_types::UnixTime;
 use serde_json::Value;
@@ -124,7 +124,7 @@ impl Roots {
                 mesh.echo("echo", CLIENT, &[url, "-n", "20", "-c", "4", "--new-connection"]).all_good();
             }
             self.pods.iter().try_for_each(|pod| {
-                let (bundle, chain) = shown(mesh, pod);
+                let (bundle, chain) = presented(mesh, pod);
                 let count = bundle.matches("BEGIN CERTIFICATE").count();
                 let signed = chain_is_of(&chain, signer);
                 if count == roots && signed { Ok(()) } else { Err(format!("{pod}: {count} roots, {signed}")) }
@@ -134,7 +134,7 @@ impl Roots {
 }
 
 /// The roots and the own certificate of a sidecar in PEM.
-fn shown(mesh: &Mesh, pod: &str) -> (String, String) {
+fn presented(mesh: &Mesh, pod: &str) -> (String, String) {
     let dump: Value = serde_json::from_str(&certificate(mesh, pod)).expect("it was read before");
     let mut found = (String::new(), String::new());
     collect(&dump, &mut found);
@@ -170,8 +170,9 @@ fn chain_is_of(chain: &str, root: &str) -> bool {
     else {
         return false;
     };
-    let shown = Shown { leaf: &chain[0], intermediates: &chain[1..], dialled: None, now: UnixTime::now() };
-    shown.leads_to(&roots).is_ok()
+    let presented =
+        PresentedChain { leaf: &chain[0], intermediates: &chain[1..], dialled: None, now: UnixTime::now() };
+    presented.leads_to(&roots).is_ok()
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tests::metrics::Metrics;
 use tests::plane::{Plane, Proxy, front, pod, routes, service};
-use tests::program::{self, PATIENCE};
+use tests::program::{self, TIMEOUT};
 use tests::report::Report;
 use tests::wait;
 
@@ -56,7 +56,7 @@ fn warm(plane: &Plane, proxies: &[&Proxy], count: usize) {
     let names = push(plane, proxies, count);
     plane.remove(&names);
     until_known(plane, before);
-    plane.until_in_step(proxies, PATIENCE);
+    plane.until_in_step(proxies, TIMEOUT);
     settled(plane);
 }
 
@@ -86,11 +86,11 @@ fn push(plane: &Plane, proxies: &[&Proxy], count: usize) -> Vec<String> {
     // A service and two pods of it each, and a VirtualService for every tenth.
     until_known(plane, before + 3 * count + rules.len());
     let last = format!("outbound|80||service-{count}.{NAMESPACE}.svc.cluster.local");
-    wait::until("the last service is at the sidecar", PATIENCE, || {
+    wait::until("the last service is at the sidecar", TIMEOUT, || {
         let page = plane.page("http://127.0.0.1:15000/clusters")?;
         if page.contains(&last) { Ok(()) } else { Err(format!("{} bytes of clusters", page.len())) }
     });
-    plane.until_in_step(proxies, PATIENCE);
+    plane.until_in_step(proxies, TIMEOUT);
     let (pilot, gateway, sidecar) = (plane.memory(), proxies[0].memory(), proxies[1].memory());
     eprintln!(
         "{count} services are at the proxies after {:.1} s; pilot {pilot:.0} MiB, gateway {gateway:.0} MiB, sidecar {sidecar:.0} MiB",
@@ -109,7 +109,7 @@ fn known(plane: &Plane) -> usize {
 /// Waits until pilot has read this many objects. It reads file by file, and proxies are in step after each file:
 /// without this wait, the pushes for the last files would count as part of the next change.
 fn until_known(plane: &Plane, count: usize) {
-    wait::until("pilot has read all files", PATIENCE, || match known(plane) {
+    wait::until("pilot has read all files", TIMEOUT, || match known(plane) {
         known if known == count => Ok(()),
         known => Err(format!("{known} objects of {count}")),
     });
@@ -129,7 +129,7 @@ fn changes(plane: &Plane, proxies: &[&Proxy], count: usize) {
     assert_eq!(sent.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), ["rds"], "{sent:?}");
     in_time(time, count);
     plane.remove(&["more.json".to_owned(), "rule.json".to_owned()]);
-    plane.until_in_step(proxies, PATIENCE);
+    plane.until_in_step(proxies, TIMEOUT);
 }
 
 /// Checks a duration. Debug builds are slow, and so is a busy machine, so only release builds have a strict limit.
@@ -150,10 +150,10 @@ fn change(plane: &Plane, proxies: &[&Proxy], make: &dyn Fn()) -> (Vec<(&'static 
         let grown = kinds.into_iter().map(|kind| (kind, bytes(after, kind) - bytes(&before, kind)));
         grown.filter(|(_, grown)| *grown > 0).collect()
     };
-    wait::until("something is sent", PATIENCE, || {
+    wait::until("something is sent", TIMEOUT, || {
         if of(&plane.metrics()).is_empty() { Err("nothing yet".to_owned()) } else { Ok(()) }
     });
-    plane.until_in_step(proxies, PATIENCE);
+    plane.until_in_step(proxies, TIMEOUT);
     let after = plane.metrics();
     let delta = |name: &str| {
         let sum = |metrics: &Metrics| metrics.matching(name, &[]).map(|series| series.value).sum::<f64>();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tests::mesh::{self, Mesh, Options};
-use tests::program::{self, PATIENCE, Running};
+use tests::program::{self, Running, TIMEOUT};
 use tests::report::Report;
 use tests::wait;
 
@@ -121,8 +121,8 @@ fn pod_of(process: u32) -> Option<String> {
 
 /// Checks that every request succeeded except those that were active at a killed sidecar.
 fn judge(mesh: &Mesh, loads: Vec<Running>, seconds: u64, kills: &BTreeMap<&str, u32>) {
-    let patience = PATIENCE + Duration::from_secs(seconds);
-    let reports: Vec<Report> = loads.into_iter().map(|load| Report::of(&load.finish(patience))).collect();
+    let timeout = TIMEOUT + Duration::from_secs(seconds);
+    let reports: Vec<Report> = loads.into_iter().map(|load| Report::of(&load.finish(timeout))).collect();
     let requests: u64 = reports.iter().map(|report| report.requests).sum();
     let failed: u64 = reports.iter().map(|report| report.failed).sum();
     let servers = u64::from(kills.get("server").copied().unwrap_or_default());
@@ -150,7 +150,7 @@ fn judge(mesh: &Mesh, loads: Vec<Running>, seconds: u64, kills: &BTreeMap<&str, 
 /// Checks that everything works as before.
 fn recovered(mesh: &mut Mesh) {
     for client in ["deployment/client", "deployment/bystander"] {
-        wait::until(&format!("{client} works"), PATIENCE, || {
+        wait::until(&format!("{client} works"), TIMEOUT, || {
             let report =
                 mesh.echo("echo", client, &["http://echo-server:8080/", "-n", "50", "--new-connection"]);
             if report.failed == 0 { Ok(()) } else { Err(format!("{report:?}")) }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tests::mesh::{Mesh, Options};
-use tests::program::PATIENCE;
+use tests::program::TIMEOUT;
 use tests::report::Report;
 use tests::wait;
 
@@ -30,7 +30,7 @@ fn verbs_read_and_change_a_mesh_as_kubectl_does() {
     proxies(&mesh);
     changes(&mesh);
     descriptions(&mesh);
-    strangers(&mesh);
+    pods_cannot_read_internals(&mesh);
     let outcome = mesh.ostria(&["exec", "deployment/productpage-v1", "--", "sh", "-c", "exit 7"]);
     assert_eq!(outcome.code, 7, "{outcome}");
     assert!(say(&["version"]).starts_with("ostria "));
@@ -42,7 +42,7 @@ fn proxies(mesh: &Mesh) {
     let show = |part: &str, more: &[&str]| {
         mesh.ostria(&[&["proxy-config", part, "deployment/productpage-v1"][..], more].concat()).text()
     };
-    for (part, told) in [
+    for (part, output) in [
         ("listeners", "15006"),
         ("routes", "reviews"),
         ("clusters", "reviews.default.svc.cluster.local"),
@@ -50,7 +50,7 @@ fn proxies(mesh: &Mesh) {
         ("secrets", "default"),
     ] {
         let table = show(part, &[]);
-        assert!(table.contains(told), "proxy-config {part} does not tell {told}:\n{table}");
+        assert!(table.contains(output), "proxy-config {part} does not tell {output}:\n{table}");
     }
     let all = show("all", &["-o", "json"]);
     let dump: Value = serde_json::from_str(&all).unwrap_or_else(|error| panic!("{error}: {all}"));
@@ -60,7 +60,7 @@ fn proxies(mesh: &Mesh) {
 }
 
 /// Checks that pods cannot read the mesh's internals, only metrics and health.
-fn strangers(mesh: &Mesh) {
+fn pods_cannot_read_internals(mesh: &Mesh) {
     let reviews = mesh.pods("default", "app", "reviews").remove(0);
     let pilot = "http://10.244.0.1:15014";
     for (path, status) in [
@@ -71,14 +71,14 @@ fn strangers(mesh: &Mesh) {
         ("/readyz".into(), "200"),
     ] {
         let url = format!("{pilot}{path}");
-        let outcome = mesh.start_echo("default", "deployment/productpage-v1", &[&url]).finish(PATIENCE);
+        let outcome = mesh.start_echo("default", "deployment/productpage-v1", &[&url]).finish(TIMEOUT);
         let report = Report::of(&outcome);
         assert_eq!(report.by_status.get(status), Some(&1), "{path}: {report:?}");
     }
     // Pilot's plaintext port, and the administration port of another pod's proxy.
     for url in ["http://10.244.0.1:15010/".into(), format!("http://{}:15000/config_dump", reviews.address)] {
         let line = ["--timeout", "3s", &url];
-        let outcome = mesh.start_echo("default", "deployment/productpage-v1", &line).finish(PATIENCE);
+        let outcome = mesh.start_echo("default", "deployment/productpage-v1", &line).finish(TIMEOUT);
         Report::of(&outcome).none_good();
     }
 }
@@ -86,14 +86,14 @@ fn strangers(mesh: &Mesh) {
 /// Checks that `apply` reports the outcome for each object, and accepts folders and standard input.
 fn changes(mesh: &Mesh) {
     let folder = tests::program::repository("samples/bookinfo").display().to_string();
-    let told = mesh.ostria(&["apply", "-f", &folder]).text();
-    assert!(!told.contains("created") && !told.contains("configured"), "nothing had changed:\n{told}");
+    let output = mesh.ostria(&["apply", "-f", &folder]).text();
+    assert!(!output.contains("created") && !output.contains("configured"), "nothing had changed:\n{output}");
     let mut running = mesh.start(&["apply", "-f", "-"]);
     running.feed(b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: note}\ndata: {a: b}\n");
-    let told = running.finish(Duration::from_secs(10)).text();
-    assert_eq!(told, "configmap/note created\n");
-    let told = mesh.ostria(&["delete", "configmap", "note"]).text();
-    assert_eq!(told, "configmap/note deleted\n");
+    let output = running.finish(Duration::from_secs(10)).text();
+    assert_eq!(output, "configmap/note created\n");
+    let output = mesh.ostria(&["delete", "configmap", "note"]).text();
+    assert_eq!(output, "configmap/note deleted\n");
     let outcome = mesh.ostria(&["get", "configmap", "note"]);
     assert_eq!(outcome.code, 1, "{outcome}");
     assert!(outcome.err.contains("NotFound"), "{outcome}");
@@ -127,9 +127,9 @@ fn descriptions(mesh: &Mesh) {
         assert_eq!(say(&["apply", dry_run, "-f", &file]), format!("{name} unchanged{suffix}\n"));
     }
     wait::until("get and describe tell of the missing Secret", Duration::from_secs(5), || {
-        let told =
+        let output =
             say(&["describe", "gateway", "secure"]) + &say(&["get", "gateway", "secure", "-o", "wide"]);
-        if told.matches(missing).count() == 2 { Ok(()) } else { Err(told) }
+        if output.matches(missing).count() == 2 { Ok(()) } else { Err(output) }
     });
     assert_eq!(say(&["delete", "gateway", "secure"]), format!("{name} deleted\n"));
 }

@@ -1,5 +1,5 @@
-//! Pure. DNS responses: EDNS if the client uses it (RFC 6891), truncation to the client's payload size, and framing for
-//! TCP.
+//! Pure. DNS responses: EDNS if the client uses it (RFC 6891), truncation to the client's payload size, and framing
+//! for TCP.
 
 use hickory_proto::op::{Edns, Message, MessageType, ResponseCode};
 use std::io;
@@ -37,7 +37,7 @@ pub fn framed(message: &[u8]) -> io::Result<Vec<u8>> {
 
 /// The payload that every client accepts over UDP (RFC 1035).
 const SMALLEST: u16 = 512;
-/// What passes every network in one piece.
+/// The largest payload that passes networks without fragmentation.
 const LARGEST: u16 = 1232;
 
 #[cfg(test)]

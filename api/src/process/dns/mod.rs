@@ -1,5 +1,5 @@
-//! The code that the DNS servers of the mesh share (that of the node under `ostria up` and that of each proxy): sockets
-//! with limits, and building responses. The servers themselves resolve the names.
+//! The code that the DNS servers of the mesh share (that of the node under `ostria up` and that of each proxy):
+//! sockets with limits, and building responses. The servers themselves resolve the names.
 
 mod server;
 

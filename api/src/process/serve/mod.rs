@@ -1,9 +1,9 @@
-//! Serves a router over plaintext or TLS until it is drained. Exists so that all servers of the mesh accept connections,
-//! time out, identify the peer and shut down in the same way. Certificates arrive through a channel; a renewed one is
-//! used for the next connection and leaves open ones alone.
+//! Serves a router over plaintext or TLS until it is drained. Exists so that all servers of the mesh accept
+//! connections, time out, identify the peer and shut down in the same way. Certificates arrive through a channel; a
+//! renewed one is used for the next connection and leaves open ones alone.
 //!
-//! A client's chain is verified again when the roots change and with the first request after that. A connection is closed
-//! when its client's chain does not verify against the current roots or its client's certificate has expired.
+//! A client's chain is verified again when the roots change and with the first request after that. A connection is
+//! closed when its client's chain does not verify against the current roots or its client's certificate has expired.
 
 mod exchange;
 pub mod acceptor;
@@ -63,14 +63,14 @@ impl Peer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CloseAt(pub Instant);
 
-/// The lifetime of a connection whose peer's certificate expires after `left`: a little less, with jitter, so that peers
-/// that connected together do not reconnect together. `random` is between 0 and 1.
+/// The lifetime of a connection whose peer's certificate expires after `left`: a little less, with jitter, so that
+/// peers that connected together do not reconnect together. `random` is between 0 and 1.
 fn lasts(left: Duration, random: f64) -> Duration {
     left.saturating_sub((left / 10).min(MAX_EARLY_CLOSE).mul_f64(random.clamp(0.0, 1.0)))
 }
 
-/// Serves plaintext HTTP/1.1 and HTTP/2 with the default limits until `drain` is cancelled and the active requests have
-/// ended.
+/// Serves plaintext HTTP/1.1 and HTTP/2 with the default limits until `drain` is cancelled and the active requests
+/// have ended.
 pub async fn http(listener: TcpListener, router: Router, drain: CancellationToken) {
     http_within(Limits::default(), listener, router, drain).await;
 }
@@ -132,7 +132,8 @@ pub async fn https_within<L: Listener>(
                     let peer = Arc::new(tls_peer(address, stream.get_ref().1));
                     counter.handshake_done(&peer);
                     let client = Client::new(peer, (counter, limits.head), Some(tls));
-                    // The roots may have changed during the handshake, which has verified the peer against the old ones.
+                    // The roots may have changed during the handshake, which has verified the peer against the old
+                    // ones.
                     match client.distrust() {
                         Some(reason) => client.counter.close(reason),
                         None => serve(stream, router, client, drain).await,

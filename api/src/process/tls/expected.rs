@@ -20,14 +20,14 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// The mesh's pilot: the service account `istiod` of `istio-system`, or the DNS name that the client connects to, as in
-    /// Istio's own certificate.
+    /// The mesh's pilot: the service account `istiod` of `istio-system`, or the DNS name that the client connects to,
+    /// as in Istio's own certificate.
     pub fn pilot(domain: &TrustDomain) -> Result<Self, IdentityError> {
         Self::account(domain, PILOT)
     }
 
-    /// The mesh's certificate authority: the service account `citadel` of `istio-system`, or the DNS name that the client connects
-    /// to.
+    /// The mesh's certificate authority: the service account `citadel` of `istio-system`, or the DNS name that the
+    /// client connects to.
     pub fn citadel(domain: &TrustDomain) -> Result<Self, IdentityError> {
         Self::account(domain, CITADEL)
     }

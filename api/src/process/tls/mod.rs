@@ -1,6 +1,6 @@
-//! TLS with SPIFFE identities: the crypto provider of all processes, PEM parsing, and verifiers that require a valid chain
-//! and exactly one accepted identity. DNS names are not verified here, because inside the mesh a DNS name is only an
-//! address; the identity authenticates the peer.
+//! TLS with SPIFFE identities: the crypto provider of all processes, PEM parsing, and verifiers that require a valid
+//! chain and exactly one accepted identity. DNS names are not verified here, because inside the mesh a DNS name is
+//! only an address; the identity authenticates the peer.
 //!
 //! A verifier has the roots of one trust domain, so a peer's chain is never verified with another domain's roots.
 
@@ -57,8 +57,8 @@ pub fn roots_from_pem(pem: &[u8]) -> Result<Arc<RootCertStore>, TlsError> {
     Ok(Arc::new(roots))
 }
 
-/// A server's TLS configuration. The client verifier is kept beside rustls's configuration, which does not expose it, so
-/// that clients can be verified again while their connections are open.
+/// A server's TLS configuration. The client verifier is kept beside rustls's configuration, which does not expose it,
+/// so that clients can be verified again while their connections are open.
 #[derive(Debug)]
 pub struct Serving {
     /// For handshakes.
@@ -81,8 +81,8 @@ impl Serving {
     }
 }
 
-/// Creates a server's configuration for HTTP/2 and HTTP/1.1, with its chain and its client verifier (`None`: clients are
-/// not authenticated).
+/// Creates a server's configuration for HTTP/2 and HTTP/1.1, with its chain and its client verifier (`None`: clients
+/// are not authenticated).
 pub fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -95,15 +95,15 @@ pub fn server_config(
     };
     let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // No session resumption: a resumed session could outlive the client's certificate. Connections are long-lived here,
-    // so full handshakes cost little.
+    // No session resumption: a resumed session could outlive the client's certificate. Connections are long-lived
+    // here, so full handshakes cost little.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(Serving { config: Arc::new(config), clients }))
 }
 
-/// Creates a client's configuration, with its server verifier and, if the server requests one, its certificate. Sets no
-/// ALPN protocols.
+/// Creates a client's configuration, with its server verifier and, if the server requests one, its certificate. Sets
+/// no ALPN protocols.
 pub fn client_config(
     servers: Arc<dyn ServerCertVerifier>,
     own: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,

@@ -1,5 +1,5 @@
-//! Implements rustls's verifiers around a function that decides. Exists because a rustls verifier has seven methods, of
-//! which only one differs here: the others, such as the verification of signatures, are written once.
+//! Implements rustls's verifiers around a function that decides. Exists because a rustls verifier has seven methods,
+//! of which only one differs here: the others, such as the verification of signatures, are written once.
 
 use super::{ClientAuth, provider};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};

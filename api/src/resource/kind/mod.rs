@@ -1,7 +1,7 @@
 //! Pure. The tables of kinds: the supported ones, and the known ones that are refused.
 //!
-//! A kind is identified by its group and name: Istio and the Gateway API both have a Gateway. Each kind has a file in this
-//! folder with its descriptor; this file has its variant, its body and its row.
+//! A kind is identified by its group and name: Istio and the Gateway API both have a Gateway. Each kind has a file in
+//! this folder with its descriptor; this file has its variant, its body and its row.
 
 pub mod destination_rule;
 pub mod gateway;

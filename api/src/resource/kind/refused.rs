@@ -134,7 +134,7 @@ const API_SERVER: &str = "leave it out: it is about a Kubernetes API server, whi
 const CHECKED: &str = "leave it out: pods are injected and objects are checked without it";
 const DENIES: &str = "do not rely on it: nothing enforces it, so have the application refuse such calls, and keep the object \
                       for a version that does";
-const ELSEWHERE: &str = "leave it out: it tells of another cluster";
+const ELSEWHERE: &str = "leave it out: it describes another cluster";
 const ENDPOINTS: &str = "list the machines under `endpoints` of a ServiceEntry";
 const FILTER: &str = "do it in the application: proxies run no code of others";
 const INGRESS: &str = "write a Gateway and a VirtualService";

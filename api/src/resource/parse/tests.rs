@@ -64,7 +64,7 @@ fn every_version_of_a_mesh_kind_is_read() {
 fn a_refusal_names_file_line_object_field_reason_and_advice() {
     let table = [
         ("kind: [", "a.yaml:1: malformed YAML: "),
-        ("just text", "a.yaml:1: the document is no object; begin it with apiVersion and kind"),
+        ("just text", "a.yaml:1: the document is not an object; begin it with apiVersion and kind"),
         ("kind: Pod", "a.yaml:1: Pod: apiVersion: is missing; say which API the kind belongs to"),
         ("apiVersion: v1", "a.yaml:1: kind: is missing; say what kind of object this is"),
         (
@@ -96,16 +96,16 @@ fn a_refusal_names_file_line_object_field_reason_and_advice() {
         ),
         (
             "apiVersion: v1\nkind: Service\nmetadata: {name: n}",
-            "a.yaml:3: Service: metadata.name: is no text; put it in quotes",
+            "a.yaml:3: Service: metadata.name: is not a string; put it in quotes",
         ),
         (
             "apiVersion: v1\nkind: Service\nmetadata: {name: A_b}",
-            "a.yaml:3: Service default/A_b: metadata.name: `A_b` is no valid name: it takes a-z, 0-9, '-' and '.'; \
+            "a.yaml:3: Service default/A_b: metadata.name: `A_b` is not a valid name: it may contain a-z, 0-9, '-' and '.'; \
              rename the object",
         ),
         (
             "apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: a.b}",
-            "a.yaml:3: Service a.b/a: metadata.namespace: `a.b` is no valid namespace: it takes a-z, 0-9 and '-'; \
+            "a.yaml:3: Service a.b/a: metadata.namespace: `a.b` is not a valid namespace: it may contain a-z, 0-9 and '-'; \
              correct the namespace",
         ),
         (
@@ -161,7 +161,7 @@ fn errors_of_malformed_yaml_do_not_mention_the_parser() {
         ),
         (
             "  name: \"{{ .Values.name }}\"\n",
-            "a.yaml:4: ConfigMap default/{{ .Values.name }}: metadata.name: `{{ .Values.name }}` is no valid name: it takes a-z, 0-9, \
+            "a.yaml:4: ConfigMap default/{{ .Values.name }}: metadata.name: `{{ .Values.name }}` is not a valid name: it may contain a-z, 0-9, \
              '-' and '.'; render it first: `helm template",
         ),
         (
@@ -271,10 +271,10 @@ fn a_list_is_not_accepted_as_an_object() {
         let text = format!(
             "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: a}}\nspec: {spec}\n"
         );
-        let told = refusals(&text);
+        let messages = refusals(&text);
         assert!(
-            matches!(&told[..], [one] if one.contains(&format!(" {path}: invalid type: sequence"))),
-            "{told:?}"
+            matches!(&messages[..], [one] if one.contains(&format!(" {path}: invalid type: sequence"))),
+            "{messages:?}"
         );
     }
 }

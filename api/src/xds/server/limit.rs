@@ -2,7 +2,7 @@
 //! there is no such resource.
 
 use super::Request;
-use super::holding::Holding;
+use super::client_state::ClientState;
 use std::collections::BTreeSet;
 
 /// Why a request exceeds the limits.
@@ -17,12 +17,12 @@ pub enum Excess {
 }
 
 /// Checks a request. `own` is the state of the request's type; `all` is the number of subscribed names of all types.
-pub(super) fn check(request: &Request, own: Option<&Holding>, all: usize) -> Result<(), Excess> {
+pub(super) fn check(request: &Request, own: Option<&ClientState>, all: usize) -> Result<(), Excess> {
     let longest = longest(request);
     if longest > MAX_NAME {
         return Err(Excess::Length(longest));
     }
-    let held = |name: &str| own.is_some_and(|own| own.is_named(name));
+    let subscribed = |name: &str| own.is_some_and(|own| own.is_named(name));
     let (kept, names) = match request {
         Request::Delta(request) => {
             if request.initial_resource_versions.len() > MAX_NAMES {
@@ -31,14 +31,14 @@ pub(super) fn check(request: &Request, own: Option<&Holding>, all: usize) -> Res
             (all, &request.resource_names_subscribe)
         }
         // These names replace the earlier ones.
-        Request::Sotw(request) => (all - own.map_or(0, Holding::count), &request.resource_names),
+        Request::Sotw(request) => (all - own.map_or(0, ClientState::count), &request.resource_names),
     };
     if kept + names.len() <= MAX_NAMES {
         return Ok(());
     }
     let delta = matches!(request, Request::Delta(_));
     let distinct: BTreeSet<&str> =
-        names.iter().map(String::as_str).filter(|name| !(delta && held(name))).collect();
+        names.iter().map(String::as_str).filter(|name| !(delta && subscribed(name))).collect();
     if kept + distinct.len() <= MAX_NAMES { Ok(()) } else { Err(Excess::Names) }
 }
 
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn names_that_are_subscribed_already_do_not_count_again() {
-        let mut own = Holding::new();
+        let mut own = ClientState::new();
         numbers(MAX_NAMES).for_each(|name| own.set_named(&name, true));
         let all = own.count();
         assert_eq!(check(&delta(numbers(5)), Some(&own), all), Ok(()));

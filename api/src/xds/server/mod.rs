@@ -1,21 +1,21 @@
 //! Pure. One client's session at a server: its subscriptions, what it has been sent, and the next responses.
 //!
-//! Both forms of the protocol share the same state; they differ in how a request is parsed (`ask`) and in how a
-//! response is encoded (`answer`).
+//! Both forms of the protocol share the same state; they differ in how a request is parsed (`request`) and in how a
+//! response is encoded (`response`).
 
-mod answer;
+mod response;
 mod watch;
-mod ask;
+mod request;
 mod limit;
-mod holding;
+mod client_state;
 
-pub use answer::{Parts, Response};
 pub use limit::Excess;
+pub use response::{Parts, Response};
 
 use super::offer::Offer;
 use crate::model::Kind;
 use crate::wire::xds::{DeltaDiscoveryRequest, DiscoveryRequest, Node};
-use ask::Ask;
+use request::ParsedRequest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use watch::Watch;
@@ -123,11 +123,11 @@ impl Session {
         self.watches.values().map(|watch| watch.weight()).sum()
     }
 
-    /// Processes a request. Returns the responses to send, in order. A request for an unknown type gets no response, as
-    /// the protocol requires.
+    /// Processes a request. Returns the responses to send, in order. A request for an unknown type gets no response,
+    /// as the protocol requires.
     pub fn request(&mut self, request: Request, offer: &dyn Offer) -> Vec<Response> {
-        let Some(ask) = Ask::read(request) else { return vec![] };
-        self.take(ask);
+        let Some(parsed) = ParsedRequest::read(request) else { return vec![] };
+        self.take(parsed);
         self.plan(offer)
     }
 
@@ -137,7 +137,7 @@ impl Session {
     }
 
     /// Whether changes are held back until the client acknowledges a response.
-    pub fn held(&self) -> bool {
+    pub fn is_holding_back(&self) -> bool {
         !self.warming.is_empty() || self.watches.values().any(|watch| watch.waiting)
     }
 
@@ -163,14 +163,14 @@ impl Session {
         wildcard.into_iter().chain(watch.holding.names().cloned()).collect()
     }
 
-    fn take(&mut self, ask: Ask) {
-        let kind = ask.kind;
+    fn take(&mut self, parsed: ParsedRequest) {
+        let kind = parsed.kind;
         let watch = self.watches.entry(kind).or_insert_with(|| Box::new(Watch::new(kind)));
-        let Some(answered) = watch.take(ask) else { return };
+        let Some(acknowledged) = watch.take(parsed) else { return };
         // A client never requests the endpoints of a cluster that it refuses. Acknowledged endpoints end the wait for
         // them.
-        if kind == Kind::Endpoints || (kind == Kind::Cluster && answered.refused) {
-            for name in &answered.upserts {
+        if kind == Kind::Endpoints || (kind == Kind::Cluster && acknowledged.refused) {
+            for name in &acknowledged.upserts {
                 self.warming.remove(name);
             }
         }
@@ -236,8 +236,8 @@ impl Session {
     fn may_remove_upstreams(&self, offer: &dyn Offer) -> bool {
         let resumed = self.watches.get(&Kind::Cluster).is_some_and(|watch| watch.resumed);
         // A client that reconnects may have listeners and routes that it has not announced yet.
-        let told = [Kind::Listener, Kind::Route].iter().all(|kind| self.watches.contains_key(kind));
-        (told || !resumed)
+        let subscribed = [Kind::Listener, Kind::Route].iter().all(|kind| self.watches.contains_key(kind));
+        (subscribed || !resumed)
             && self.warming.is_empty()
             && self.is_synced(Kind::Listener, offer)
             && self.is_synced(Kind::Route, offer)
@@ -266,14 +266,14 @@ impl Session {
         if !removals {
             diff.removed.clear();
         }
-        if diff.is_empty() && !watch.must_answer {
+        if diff.is_empty() && !watch.must_respond {
             return None;
         }
         self.nonce += 1;
         let nonce = self.nonce.to_string();
         let response = match self.mode {
-            Mode::Delta => answer::delta(kind, &diff, &nonce, offer),
-            Mode::Sotw => answer::sotw(watch, kind, &diff, &nonce, offer),
+            Mode::Delta => response::delta(kind, &diff, &nonce, offer),
+            Mode::Sotw => response::sotw(watch, kind, &diff, &nonce, offer),
         };
         let clusters: Vec<Arc<str>> = if kind == Kind::Cluster {
             diff.upserts.iter().map(|(name, _)| name.clone()).collect()

@@ -198,7 +198,7 @@ fn a_route_to_another_cluster_waits_for_its_endpoints_and_the_old_cluster_is_rem
     let clusters = session.push(&next);
     check(&clusters, &["Cluster +b"]);
     check(&session.request(ack(&clusters[0]), &next), &[]);
-    assert!(session.held());
+    assert!(session.is_holding_back());
     let endpoints = session.request(subscribe(ENDPOINTS, &["b"]), &next);
     check(&endpoints, &["Endpoints +b"]);
     let routes = session.request(ack(&endpoints[0]), &next);
@@ -208,7 +208,7 @@ fn a_route_to_another_cluster_waits_for_its_endpoints_and_the_old_cluster_is_rem
     for response in &removals {
         check(&session.request(ack(response), &next), &[]);
     }
-    assert!(!session.held());
+    assert!(!session.is_holding_back());
 }
 
 #[test]
@@ -249,14 +249,14 @@ fn a_held_back_route_is_sent_when_released() {
     offer.insert(ROUTE, "r", body(ROUTE, "to-b"));
     let clusters = session.push(&offer);
     check(&session.request(ack(&clusters[0]), &offer), &[]);
-    assert!(session.held());
+    assert!(session.is_holding_back());
     check(&session.release(&offer), &["Route +r"]);
 }
 
 #[test]
 fn a_reconnecting_client_gets_only_differences() {
     let (_, offer) = in_step(Mode::Delta);
-    let version = |kind: Kind, name: &str| ask::version_text(offer.find(kind, name).unwrap().version);
+    let version = |kind: Kind, name: &str| request::version_text(offer.find(kind, name).unwrap().version);
     let mut session = Session::new(Mode::Delta);
     let back = |kind: Kind, names: &[&str], versions: &[(&str, String)]| {
         let Request::Delta(request) = subscribe(kind, names) else { unreachable!() };
@@ -306,26 +306,27 @@ fn the_weight_of_a_session_is_that_of_its_clients_names() {
     let long = "x".repeat(1000);
     let ask = subscribe(Kind::Endpoints, &["a", &long]);
     let asked = ask.weight();
-    let told = session.request(ask, &nothing);
+    let responses = session.request(ask, &nothing);
     assert_eq!(session.weight(), asked);
     assert!((1001..2000).contains(&asked), "{asked}");
-    session.request(ack(&told[0]), &nothing);
-    assert_eq!(session.weight(), asked, "an answer adds nothing");
+    session.request(ack(&responses[0]), &nothing);
+    assert_eq!(session.weight(), asked, "a response adds nothing");
     let mut leave = subscribe(Kind::Endpoints, &[]);
     if let Request::Delta(request) = &mut leave {
         request.resource_names_unsubscribe = vec![long.clone(), "a".to_owned()];
     }
     session.request(leave, &nothing);
     assert_eq!(session.weight(), 0);
-    // The resource that a client announces is reported as removed, and kept in the state until the client acknowledges.
+    // The resource that a client announces is reported as removed, and kept in the state until the client
+    // acknowledges.
     let mut come = subscribe(Kind::Route, &[]);
     if let Request::Delta(request) = &mut come {
         request.initial_resource_versions = [(long, String::new())].into();
     }
     let weight = come.weight();
-    let told = session.request(come, &nothing);
+    let responses = session.request(come, &nothing);
     assert_eq!(session.weight(), weight);
-    session.request(ack(&told[0]), &nothing);
+    session.request(ack(&responses[0]), &nothing);
     assert_eq!(session.weight(), 0);
 }
 
@@ -360,7 +361,7 @@ fn the_state_that_clients_have_in_common_is_stored_once() {
         next.insert(ENDPOINTS, "cluster-7", body(ENDPOINTS, "changed"));
         next.insert(ENDPOINTS, "cluster-8", body(ENDPOINTS, "changed"));
         next.remove(ENDPOINTS, "cluster-9");
-        let told = match mode {
+        let responses = match mode {
             Mode::Delta => "Endpoints +cluster-7 +cluster-8",
             Mode::Sotw => "Endpoints changed",
         };
@@ -373,7 +374,7 @@ fn the_state_that_clients_have_in_common_is_stored_once() {
             resources: vec![],
             removed: vec![],
         };
-        let told_now = acknowledge(&mut session, &last, &more, &next);
-        assert!(show(&told_now)[0].starts_with(told), "{mode:?}: {:?}", show(&told_now));
+        let next_responses = acknowledge(&mut session, &last, &more, &next);
+        assert!(show(&next_responses)[0].starts_with(responses), "{mode:?}: {:?}", show(&next_responses));
     }
 }

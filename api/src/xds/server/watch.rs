@@ -1,7 +1,7 @@
 //! Pure. One type of resource in a session: subscriptions, the client's resources, and the response in flight.
 
-use super::ask::{Ask, Change};
-use super::holding::{HeldVersion, Holding};
+use super::client_state::{ClientState, ClientVersion};
+use super::request::{Change, ParsedRequest};
 use super::{Nack, Status, limit};
 use crate::model::Kind;
 use crate::xds::offer::Offer;
@@ -15,11 +15,11 @@ use std::sync::Arc;
 pub(super) struct Watch {
     kind: Kind,
     /// The subscriptions, and the resources that the client has.
-    pub(super) holding: Holding,
+    pub(super) holding: ClientState,
     /// The response that is not acknowledged yet.
     pub(super) sending: Option<Sending>,
     /// A response is due even without changes: clients wait for the first one.
-    pub(super) must_answer: bool,
+    pub(super) must_respond: bool,
     /// The client announced resources of an earlier stream.
     pub(super) resumed: bool,
     /// There are changes to send, and they wait for another type.
@@ -46,7 +46,7 @@ pub(super) struct Sending {
 
 /// A response that has been acknowledged or refused.
 #[derive(Debug)]
-pub(super) struct Answered {
+pub(super) struct Acknowledged {
     pub(super) upserts: Vec<Arc<str>>,
     pub(super) refused: bool,
 }
@@ -68,9 +68,9 @@ impl Watch {
     pub(super) fn new(kind: Kind) -> Self {
         Self {
             kind,
-            holding: Holding::new(),
+            holding: ClientState::new(),
             sending: None,
-            must_answer: false,
+            must_respond: false,
             resumed: false,
             waiting: false,
             in_step: RefCell::new(None),
@@ -89,27 +89,27 @@ impl Watch {
     }
 
     /// Processes a request. Returns the response in flight if the request acknowledges or refuses it.
-    pub(super) fn take(&mut self, ask: Ask) -> Option<Answered> {
-        let stale = !ask.nonce.is_empty() && !self.nonce.is_empty() && ask.nonce != self.nonce;
-        if stale && matches!(ask.change, Change::Whole(_)) {
+    pub(super) fn take(&mut self, request: ParsedRequest) -> Option<Acknowledged> {
+        let stale = !request.nonce.is_empty() && !self.nonce.is_empty() && request.nonce != self.nonce;
+        if stale && matches!(request.change, Change::Whole(_)) {
             return None;
         }
-        let answered = if stale { None } else { self.answered(&ask) };
+        let acknowledged = if stale { None } else { self.acknowledged(&request) };
         let first = !std::mem::replace(&mut self.asked, true);
         if first {
-            self.resume(ask.initial);
+            self.resume(request.initial);
         }
-        match ask.change {
+        match request.change {
             Change::Delta { subscribe, unsubscribe } => self.change(first, &subscribe, &unsubscribe),
             Change::Whole(names) => self.replace(first, names),
         }
-        answered
+        acknowledged
     }
 
-    fn answered(&mut self, ask: &Ask) -> Option<Answered> {
-        let sending = self.sending.take_if(|sending| sending.nonce == ask.nonce)?;
-        let refused = ask.error.is_some();
-        if let Some(detail) = &ask.error {
+    fn acknowledged(&mut self, request: &ParsedRequest) -> Option<Acknowledged> {
+        let sending = self.sending.take_if(|sending| sending.nonce == request.nonce)?;
+        let refused = request.error.is_some();
+        if let Some(detail) = &request.error {
             let all = sending.upserts.iter().chain(&sending.removed);
             let mut names: Vec<String> =
                 all.clone().filter(|name| detail.contains(&***name)).map(ToString::to_string).collect();
@@ -121,7 +121,7 @@ impl Watch {
             self.nack = None;
             self.acked = (sending.nonce, sending.version);
         }
-        Some(Answered { upserts: sending.upserts, refused })
+        Some(Acknowledged { upserts: sending.upserts, refused })
     }
 
     /// Marks a resource as needed by the client, even if it has it.
@@ -134,7 +134,8 @@ impl Watch {
         self.in_step.take();
         self.resumed = !initial.is_empty();
         for (name, version) in initial {
-            self.holding.set_known(&name, Some(version.map_or(HeldVersion::Foreign, HeldVersion::Version)));
+            self.holding
+                .set_known(&name, Some(version.map_or(ClientVersion::Unknown, ClientVersion::Version)));
         }
     }
 
@@ -179,7 +180,7 @@ impl Watch {
         }
         self.in_step.take();
         if self.is_whole() && (first || !added.is_empty()) {
-            self.must_answer = true;
+            self.must_respond = true;
         }
         let gone: Vec<Arc<str>> =
             self.holding.names().filter(|name| !names.contains(&***name)).cloned().collect();
@@ -200,7 +201,7 @@ impl Watch {
 
     fn ask_all(&mut self) {
         self.holding.set_wildcard(true);
-        self.must_answer = !self.resumed;
+        self.must_respond = !self.resumed;
     }
 
     /// Whether an empty list of names means all resources, as it does for types that no other type refers to.
@@ -253,11 +254,11 @@ impl Watch {
     pub(super) fn sent(&mut self, nonce: String, version: &str, diff: Diff) {
         let mut upserts = Vec::with_capacity(diff.upserts.len());
         for (name, offered) in diff.upserts {
-            self.holding.set_known(&name, Some(HeldVersion::Given(offered)));
+            self.holding.set_known(&name, Some(ClientVersion::Sent(offered)));
             upserts.push(name);
         }
         self.forget(&diff.removed);
-        self.must_answer = false;
+        self.must_respond = false;
         self.nonce.clone_from(&nonce);
         version.clone_into(&mut self.version);
         self.sending = Some(Sending { nonce, version: version.to_owned(), upserts, removed: diff.removed });
@@ -267,7 +268,7 @@ impl Watch {
     pub(super) fn forget(&mut self, removed: &[Arc<str>]) {
         self.in_step.take();
         for name in removed {
-            let known = self.holding.is_named(name).then_some(HeldVersion::Absent);
+            let known = self.holding.is_named(name).then_some(ClientVersion::Absent);
             self.holding.set_known(name, known);
         }
     }

@@ -1,6 +1,6 @@
-//! Pure. Verifies a Kubernetes service-account token: a compact JWS of the configured issuer, for this audience, within
-//! its validity, whose subject is a service account. The signature is verified before anything that the token says
-//! about itself is used.
+//! Pure. Verifies a Kubernetes service-account token: a compact JWS of the configured issuer, for this audience,
+//! within its validity, whose subject is a service account. The signature is verified before anything that the token
+//! says about itself is used.
 
 use api::identity::{IdentityError, SpiffeId, TrustDomain};
 use api::jws::algorithm::Algorithm;

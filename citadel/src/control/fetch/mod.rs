@@ -1,5 +1,5 @@
-//! Fetches a small document over HTTP or HTTPS. Avoids the dependency on a full HTTP client for a single GET. Redirects
-//! are not followed, since the operator alone decides where trust anchors come from.
+//! Fetches a small document over HTTP or HTTPS. Avoids the dependency on a full HTTP client for a single GET.
+//! Redirects are not followed, since the operator alone decides where trust anchors come from.
 
 use api::process::tls;
 use http::{Request, Uri};

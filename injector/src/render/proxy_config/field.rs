@@ -1,6 +1,6 @@
 //! Pure. The fields of Istio's `ProxyConfig` and their types, parsed as protobuf's JSON: names in either spelling,
-//! numbers as text, null for an unset field. Accepts only what the proxy accepts at start; with any other value the pod
-//! would never become ready.
+//! numbers as text, null for an unset field. Accepts only what the proxy accepts at start; with any other value the
+//! pod would never become ready.
 
 use api::process::duration;
 use serde_json::{Map, Value};
@@ -153,11 +153,11 @@ fn camel(name: &str) -> String {
 }
 
 /// Whether the injector, the proxy or pilot acts on the field.
-pub(super) fn is_heeded(field: &str) -> bool {
-    HEEDED.contains(&field)
+pub(super) fn is_supported(field: &str) -> bool {
+    SUPPORTED.contains(&field)
 }
 
-const HEEDED: [&str; 11] = [
+const SUPPORTED: [&str; 11] = [
     "concurrency",
     "controlPlaneAuthPolicy",
     "discoveryAddress",
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn supported_fields_exist() {
-        assert!(HEEDED.iter().all(|heeded| FIELDS.iter().any(|(field, _)| field == heeded)));
+        assert!(SUPPORTED.iter().all(|supported| FIELDS.iter().any(|(field, _)| field == supported)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Pure. Merges a pod's annotation `proxy.istio.io/config` into the mesh's `ProxyConfig`. The sidecar reads the result;
-//! the injector needs a few of its fields to render the pod. A value that the sidecar would not start with is refused.
-//! An unknown field or one without effect is a warning.
+//! Pure. Merges a pod's annotation `proxy.istio.io/config` into the mesh's `ProxyConfig`. The sidecar reads the
+//! result; the injector needs a few of its fields to render the pod. A value that the sidecar would not start with is
+//! refused. An unknown field or one without effect is a warning.
 
 use std::collections::BTreeMap;
 
@@ -30,8 +30,8 @@ pub fn checked(defaults: Map<String, Value>) -> Result<Map<String, Value>, Strin
 }
 
 /// The fields of a checked document that have no effect.
-pub fn unheeded(document: &Map<String, Value>) -> impl Iterator<Item = &str> {
-    document.keys().map(String::as_str).filter(|name| !field::is_heeded(name))
+pub fn unsupported(document: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    document.keys().map(String::as_str).filter(|name| !field::is_supported(name))
 }
 
 /// The merged configuration.
@@ -59,8 +59,9 @@ impl ProxyConfig {
             let unknown =
                 own.unknown.iter().map(|name| of(name, "is not a field of ProxyConfig and has no effect"));
             warnings.extend(unknown);
-            warnings
-                .extend(unheeded(&own.document).map(|name| of(name, "is not supported and has no effect")));
+            warnings.extend(
+                unsupported(&own.document).map(|name| of(name, "is not supported and has no effect")),
+            );
             merge(&mut document, own.document);
         }
         Ok(Self { document, warnings })

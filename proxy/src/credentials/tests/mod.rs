@@ -204,9 +204,9 @@ fn a_client_without_a_certificate_is_refused_with_an_alert() {
         (&picky, page(Some(authority.workload("productpage"))), "sa/productpage"),
     ];
     let reviews = store(&authority, "reviews");
-    for (server, client, told) in table {
+    for (server, client, reason) in table {
         let error = outcome(server, &reviews, &expecting("reviews"), &client).0.unwrap_err();
-        assert!(error.to_string().contains(told), "{told}: {error}");
+        assert!(error.to_string().contains(reason), "{reason}: {error}");
     }
 }
 
@@ -215,14 +215,14 @@ fn a_server_whose_certificate_has_expired_or_is_of_another_root_is_not_called() 
     let (authority, foreign) = (Authority::new(), Authority::new());
     let page = store(&authority, "productpage");
     let hour = std::time::Duration::from_secs(3600);
-    for (secret, told) in [
+    for (secret, reason) in [
         (authority.until("reviews", SystemTime::now() - hour), "xpired"),
         (foreign.workload("reviews"), "BadSignature"),
     ] {
         let server = store(&authority, "reviews");
         server.set("default", &secret).unwrap();
         let error = outcome(&strict(), &server, &expecting("reviews"), &page).1.unwrap_err().to_string();
-        assert!(error.contains(told), "{told}: {error}");
+        assert!(error.contains(reason), "{reason}: {error}");
     }
 }
 

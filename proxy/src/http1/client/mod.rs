@@ -32,7 +32,7 @@ pub struct Client<S>(Rc<Connection<S>>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The connection ended. `sent`: the server may have seen at least part of the request.
-    #[error("the connection ended before the answer")]
+    #[error("the connection ended before the response")]
     Closed {
         /// Whether bytes of the request were sent.
         sent: bool,
@@ -41,7 +41,7 @@ pub enum Failure {
     #[error("the request's body failed")]
     Body,
     /// The server's bytes are not a valid response.
-    #[error("the answer is malformed")]
+    #[error("the response is malformed")]
     Invalid(#[source] Invalid),
 }
 

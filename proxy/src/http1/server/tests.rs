@@ -52,10 +52,10 @@ fn upgrade(body: &Body) -> Answer {
         stream.read_exact(&mut early).await.unwrap();
         stream.write_all(&early).await.unwrap();
     });
-    let mut answer = text("");
-    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    answer.headers_mut().insert("upgrade", "x".parse().unwrap());
-    answer
+    let mut response = text("");
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    response.headers_mut().insert("upgrade", "x".parse().unwrap());
+    response
 }
 
 impl Service for Handler {
@@ -69,16 +69,16 @@ impl Service for Handler {
             "/echo" => match body.collect().await {
                 Ok(all) => {
                     let trailers = all.trailers().cloned();
-                    let mut answer = pieces(vec![Frame::data(all.to_bytes())]);
+                    let mut response = pieces(vec![Frame::data(all.to_bytes())]);
                     if let Some(sum) = trailers.and_then(|t| t.get("x-sum").cloned()) {
-                        answer.headers_mut().insert("x-sum", sum);
+                        response.headers_mut().insert("x-sum", sum);
                     }
-                    answer
+                    response
                 }
                 Err(error) => {
-                    let mut answer = text(error.to_string());
-                    *answer.status_mut() = StatusCode::BAD_REQUEST;
-                    answer
+                    let mut response = text(error.to_string());
+                    *response.status_mut() = StatusCode::BAD_REQUEST;
+                    response
                 }
             },
             "/one" => {
@@ -99,14 +99,14 @@ impl Service for Handler {
             }
             "/large" => text(vec![b'x'; 100_000]),
             "/none" => {
-                let mut answer = text("unseen");
-                *answer.status_mut() = StatusCode::NO_CONTENT;
-                answer
+                let mut response = text("unseen");
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                response
             }
             "/short" => {
-                let mut answer = pieces(vec![Frame::data("abc".into())]);
-                answer.headers_mut().insert("content-length", 5.into());
-                answer
+                let mut response = pieces(vec![Frame::data("abc".into())]);
+                response.headers_mut().insert("content-length", 5.into());
+                response
             }
             "/upgrade" => upgrade(&body),
             _ => text("ok"),
@@ -116,9 +116,9 @@ impl Service for Handler {
     fn refuse(&self, invalid: Invalid, head: Option<Parts>) -> Answer {
         let path = head.map(|head| head.uri.to_string());
         self.0.seen.borrow_mut().push(format!("refused {path:?}"));
-        let mut answer = text(invalid.to_string());
-        *answer.status_mut() = StatusCode::from_u16(invalid.status()).unwrap();
-        answer
+        let mut response = text(invalid.to_string());
+        *response.status_mut() = StatusCode::from_u16(invalid.status()).unwrap();
+        response
     }
 
     fn time(&self) -> SystemTime {
@@ -191,11 +191,11 @@ fn responses_are_sent_in_the_order_of_requests() {
         client.send("GET /a HTTP/1.1\r\nhost: a\r\n\r\n").await;
         assert_eq!(client.until("ok").await, ok("ok"));
         client.send("\r\nGET /b HTTP/1.1\r\nhost: a\r\n\r\nPOST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabcGET /c HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\nGET /never HTTP/1.1\r\n\r\n").await;
-        let answers = client.rest().await;
+        let responses = client.rest().await;
         let chunked =
             format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n{DATE}\r\n3\r\nabc\r\n0\r\n\r\n");
         let last = ok("ok").replace("2\r\n", "2\r\nconnection: close\r\n");
-        assert_eq!(answers, format!("{}{chunked}{last}", ok("ok")));
+        assert_eq!(responses, format!("{}{chunked}{last}", ok("ok")));
         assert_eq!(client.seen(), ["GET /a", "GET /b", "POST /echo", "GET /c"]);
         client.server.await.unwrap();
     });
@@ -207,10 +207,10 @@ fn bodies_arrive_through_the_narrowest_pipe() {
         for pipe in [1, 7, 1 << 16] {
             let mut client = Client::new(pipe);
             client.send("POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2;x\r\nde\r\n0\r\nx-sum: 7\r\n\r\n").await;
-            let answer = client.until("0\r\n\r\n").await;
+            let response = client.until("0\r\n\r\n").await;
             assert!(
-                answer.contains("x-sum: 7\r\n") && answer.ends_with("5\r\nabcde\r\n0\r\n\r\n"),
-                "{answer}"
+                response.contains("x-sum: 7\r\n") && response.ends_with("5\r\nabcde\r\n0\r\n\r\n"),
+                "{response}"
             );
             client.send("GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await;
             assert!(client.until("\r\n\r\n").await.contains("content-length: 100000\r\n"));
@@ -258,9 +258,9 @@ fn nothing_behind_a_refused_request_is_looked_at() {
         ] {
             let mut client = Client::new(1 << 16);
             client.send(&format!("{request}GET /admin HTTP/1.1\r\nhost: a\r\n\r\n")).await;
-            let answer = client.rest().await;
-            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer}");
-            assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+            let response = client.rest().await;
+            assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {response}");
+            assert!(response.contains("\r\nconnection: close\r\n"), "{response}");
             assert_eq!(client.seen(), [seen], "{request:?}");
             client.server.await.unwrap();
         }
@@ -272,8 +272,11 @@ fn a_malformed_chunk_ends_the_body_and_the_connection() {
     run(async {
         let mut client = Client::new(1 << 16);
         client.send("POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\nGET /admin HTTP/1.1\r\nhost: a\r\n\r\n").await;
-        let answer = client.rest().await;
-        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("connection: close"), "{answer}");
+        let response = client.rest().await;
+        assert!(
+            response.starts_with("HTTP/1.1 400 ") && response.contains("connection: close"),
+            "{response}"
+        );
         assert_eq!(client.seen(), ["POST /echo"]);
     });
 }
@@ -289,10 +292,10 @@ fn a_client_that_expects_100_gets_it_when_its_body_is_read() {
         assert!(client.until("0\r\n\r\n").await.contains("4\r\nbody\r\n"));
         // The service drops this body: the final response comes at once, and nothing else on this connection.
         client.send(&format!("POST /other {head}")).await;
-        let answer = client.rest().await;
+        let response = client.rest().await;
         assert!(
-            answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("connection: close\r\n"),
-            "{answer}"
+            response.starts_with("HTTP/1.1 200 OK\r\n") && response.contains("connection: close\r\n"),
+            "{response}"
         );
     });
 }
@@ -304,8 +307,8 @@ fn an_unread_body_that_is_here_is_skipped_and_one_that_is_not_ends_the_connectio
         client.send("POST /ignore HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbodyGET /next HTTP/1.1\r\nhost: a\r\n\r\n").await;
         assert_eq!(client.until("ok").await + &client.until("ok").await, ok("ok") + &ok("ok"));
         client.send("POST /ignore HTTP/1.1\r\nhost: a\r\ncontent-length: 400000\r\n\r\nbody").await;
-        let answer = client.until("ok").await;
-        assert!(answer.contains("connection: close\r\n"), "{answer}");
+        let response = client.until("ok").await;
+        assert!(response.contains("connection: close\r\n"), "{response}");
         // The client goes on sending for a while; no reset must discard the response.
         client.send(&"x".repeat(100_000)).await;
         assert_eq!(client.rest().await, "");
@@ -344,14 +347,17 @@ fn http_1_0_has_no_chunks_and_persists_only_on_request() {
     run(async {
         let mut client = Client::new(1 << 16);
         client.send("GET /a HTTP/1.0\r\nconnection: keep-alive\r\n\r\n").await;
-        let answer = client.until("ok").await;
+        let response = client.until("ok").await;
         assert!(
-            answer.starts_with("HTTP/1.0 200 OK\r\n") && answer.contains("connection: keep-alive\r\n"),
-            "{answer}"
+            response.starts_with("HTTP/1.0 200 OK\r\n") && response.contains("connection: keep-alive\r\n"),
+            "{response}"
         );
         client.send("GET /trailers HTTP/1.0\r\nconnection: keep-alive\r\n\r\n").await;
-        let answer = client.rest().await;
-        assert!(answer.ends_with("\r\n\r\nabc") && answer.contains("connection: close\r\n"), "{answer}");
+        let response = client.rest().await;
+        assert!(
+            response.ends_with("\r\n\r\nabc") && response.contains("connection: close\r\n"),
+            "{response}"
+        );
     });
 }
 
@@ -360,8 +366,11 @@ fn an_incomplete_response_is_not_terminated_properly() {
     run(async {
         let mut client = Client::new(1 << 16);
         client.send("GET /short HTTP/1.1\r\nhost: a\r\n\r\nGET /next HTTP/1.1\r\nhost: a\r\n\r\n").await;
-        let answer = client.rest().await;
-        assert!(answer.contains("content-length: 5\r\n") && answer.ends_with("\r\n\r\nabc"), "{answer}");
+        let response = client.rest().await;
+        assert!(
+            response.contains("content-length: 5\r\n") && response.ends_with("\r\n\r\nabc"),
+            "{response}"
+        );
         assert_eq!(client.seen(), ["GET /short"]);
     });
 }
@@ -374,8 +383,8 @@ fn a_slow_head_gets_408_and_a_silent_connection_stays_open() {
         assert!(!client.server.is_finished());
         client.send("GET / HTTP/1.1\r\nho").await;
         let began = Instant::now();
-        let answer = client.until("\r\n\r\n").await;
-        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        let response = client.until("\r\n\r\n").await;
+        assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
         assert_eq!(began.elapsed().as_secs(), 10);
     });
 }
@@ -412,8 +421,8 @@ fn closing_ends_idle_connections_and_others_after_their_response() {
         tokio::time::sleep(Duration::from_millis(1)).await;
         busy.app.closing.set(true);
         busy.app.go.notify_one();
-        let answer = busy.rest().await;
-        assert!(answer.contains("connection: close\r\n") && answer.ends_with("waited"), "{answer}");
+        let response = busy.rest().await;
+        assert!(response.contains("connection: close\r\n") && response.ends_with("waited"), "{response}");
         busy.server.await.unwrap();
 
         let idle = Client::new(1 << 16);
@@ -429,8 +438,8 @@ fn an_upgrade_passes_on_the_stream_with_the_bytes_read_ahead() {
         client
             .send("GET /upgrade HTTP/1.1\r\nhost: a\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nearly")
             .await;
-        let answer = client.until("\r\n\r\n").await;
-        assert_eq!(answer, "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n");
+        let response = client.until("\r\n\r\n").await;
+        assert_eq!(response, "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n");
         assert_eq!(client.rest().await, "early");
     });
 }

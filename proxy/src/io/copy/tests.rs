@@ -88,9 +88,9 @@ async fn large_and_small_parts_between_sockets_arrive_completely_and_in_order() 
     let writing = async move {
         client.write_all(&sent[..10]).await.unwrap();
         client.write_all(&sent[10..7_000_000]).await.unwrap();
-        let mut answer = [0; 6];
-        client.read_exact(&mut answer).await.unwrap();
-        assert_eq!(&answer, b"go on!");
+        let mut response = [0; 6];
+        client.read_exact(&mut response).await.unwrap();
+        assert_eq!(&response, b"go on!");
         client.write_all(&sent[7_000_000..]).await.unwrap();
         client.shutdown().await.unwrap();
         client
@@ -252,9 +252,9 @@ async fn a_tls_peer_that_closes_without_close_notify_still_gets_its_response() {
         let asking = async {
             peer.write_all(b"question").await.unwrap();
             peer.get_mut().0.shutdown().await.unwrap();
-            let mut answer = String::new();
-            peer.read_to_string(&mut answer).await.unwrap();
-            assert_eq!(answer, "answer");
+            let mut response = String::new();
+            peer.read_to_string(&mut response).await.unwrap();
+            assert_eq!(response, "answer");
         };
         let answering = async {
             let mut question = String::new();

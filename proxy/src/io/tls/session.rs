@@ -108,7 +108,7 @@ fn act<Data>(
         Ok(ConnectionState::WriteTraffic(traffic)) => write(traffic, want, outgoing),
         Ok(ConnectionState::PeerClosed) => Ok(Step::PeerClosed),
         Ok(ConnectionState::BlockedHandshake | ConnectionState::Closed) => Ok(Step::Starved),
-        Ok(_) => Err(Error::General("early data, which nobody has offered".to_owned())),
+        Ok(_) => Err(Error::General("early data, which was not offered".to_owned())),
     };
     (discard, step)
 }

@@ -164,11 +164,11 @@ async fn a_client_with_a_refused_certificate_gets_an_alert() {
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(matches!(tls_error(&error), rustls::Error::InvalidCertificate(_)), "{error}");
         // In TLS 1.3 a client completes its handshake before the server has verified its certificate.
-        let told = match theirs {
+        let error = match theirs {
             Ok(mut stream) => stream.read(&mut [0]).await.unwrap_err(),
             Err(error) => error,
         };
-        assert!(matches!(tls_error(&told), rustls::Error::AlertReceived(_)), "{told}");
+        assert!(matches!(tls_error(&error), rustls::Error::AlertReceived(_)), "{error}");
     }
 }
 
@@ -176,19 +176,19 @@ async fn a_client_with_a_refused_certificate_gets_an_alert() {
 async fn a_refused_server_gets_an_alert_and_its_alerts_become_errors() {
     for version in BOTH {
         let (server, _) = meeting(version, true);
-        let (_, stranger) = meeting(version, true);
-        let (ours, theirs) = handshakes(Role::Client, (server, stranger)).await;
+        let (_, untrusted) = meeting(version, true);
+        let (ours, theirs) = handshakes(Role::Client, (server, untrusted)).await;
         assert!(matches!(tls_error(&ours.unwrap_err()), rustls::Error::InvalidCertificate(_)));
-        let told = theirs.unwrap_err();
-        assert!(matches!(tls_error(&told), rustls::Error::AlertReceived(_)), "{told}");
+        let error = theirs.unwrap_err();
+        assert!(matches!(tls_error(&error), rustls::Error::AlertReceived(_)), "{error}");
 
         let (ours, theirs) = handshakes(Role::Client, meeting(version, false)).await;
         assert!(theirs.is_err());
-        let told = match ours {
+        let error = match ours {
             Ok(mut stream) => stream.read(&mut [0]).await.unwrap_err(),
             Err(error) => error,
         };
-        assert!(matches!(tls_error(&told), rustls::Error::AlertReceived(_)), "{told}");
+        assert!(matches!(tls_error(&error), rustls::Error::AlertReceived(_)), "{error}");
     }
 }
 
@@ -280,9 +280,9 @@ async fn malformed_tls_is_refused_with_an_alert() {
         let error = Tls::accept(server.clone(), Prefixed::new(ours)).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         tls_error(&error);
-        let mut answer = [0; 7];
-        peer.read_exact(&mut answer).await.unwrap();
-        assert_eq!((answer[0], answer[5]), (21, 2), "a fatal alert");
+        let mut response = [0; 7];
+        peer.read_exact(&mut response).await.unwrap();
+        assert_eq!((response[0], response[5]), (21, 2), "a fatal alert");
     }
 }
 
@@ -302,14 +302,14 @@ async fn garbage_amid_a_connection_ends_it_for_good() {
             assert_eq!(ours.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
             assert_eq!(ours.write(b"x").await.unwrap_err().kind(), io::ErrorKind::InvalidData);
             ours.shutdown().await.unwrap();
-            let told = loop {
+            let error = loop {
                 match theirs.read(&mut [0; 100]).await {
                     Ok(0) => panic!("nobody told the peer"),
                     Ok(_) => {}
                     Err(error) => break error,
                 }
             };
-            assert!(matches!(tls_error(&told), rustls::Error::AlertReceived(_)), "{told}");
+            assert!(matches!(tls_error(&error), rustls::Error::AlertReceived(_)), "{error}");
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Pure. Limits the open connections of a listener: their number, the time that each phase may take, and the bytes of
 //! buffered bodies. Decides which connection is closed when a limit is reached.
 //!
-//! A connection without a verified identity is anonymous. Anonymous and authenticated connections have separate limits,
-//! so that no number of anonymous connections keeps an authenticated client out. When a limit is reached, the listener
-//! closes the connection that has made the least progress, the oldest first: without any bytes, without a finished
-//! handshake, without a request, idle, with a request that has no response yet. A connection whose response has begun is
-//! never closed to admit another one.
+//! A connection without a verified identity is anonymous. Anonymous and authenticated connections have separate
+//! limits, so that no number of anonymous connections keeps an authenticated client out. When a limit is reached, the
+//! listener closes the connection that has made the least progress, the oldest first: without any bytes, without a
+//! finished handshake, without a request, idle, with a request that has no response yet. A connection whose response
+//! has begun is never closed to admit another one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
@@ -95,7 +95,8 @@ impl Limits {
         }
     }
 
-    /// Limits for clients on the same machine that run as the process's own user: requests may take any time and space.
+    /// Limits for clients on the same machine that run as the process's own user: requests may take any time and
+    /// space.
     pub fn local() -> Self {
         Self {
             response: None,
@@ -351,9 +352,9 @@ impl Connections {
         self.buffer(authenticated, 0, bytes, false)
     }
 
-    /// Counts buffered bytes of a pool. Returns a connection that must be closed, if any. A response that alone exceeds
-    /// the limit is admitted while everything else fits: it exists already, and a large page could otherwise never be
-    /// sent.
+    /// Counts buffered bytes of a pool. Returns a connection that must be closed, if any. A response that alone
+    /// exceeds the limit is admitted while everything else fits: it exists already, and a large page could otherwise
+    /// never be sent.
     fn buffer(&mut self, authenticated: bool, before: usize, bytes: usize, is_response: bool) -> Option<Id> {
         let pool = if authenticated { &mut self.authenticated } else { &mut self.anonymous };
         let others = pool.buffered.saturating_sub(before);

@@ -47,7 +47,7 @@ pub const ENDPOINT_SLICE: Descriptor = Descriptor {
     namespaced: true,
     versions: &["v1"],
     columns: &[
-        Column::path("ADDRESSTYPE", ".addressType", "What the addresses are."),
+        Column::path("ADDRESSTYPE", ".addressType", "Type of the addresses."),
         Column::computed("PORTS", |slice, _| few(items(slice, ".ports").map(|p| p["port"].to_string()))),
         Column::computed("ENDPOINTS", |slice, _| few(slice_addresses(slice))),
         AGE,

@@ -1,7 +1,7 @@
 //! Pure. The subscribed names and the resources of a client, for one type.
 //!
-//! Most clients subscribe to a whole table and have all of its resources. For those, only the differences from the table
-//! are stored, and clients share the table. A client that subscribes to a small part has a list of its own.
+//! Most clients subscribe to a whole table and have all of its resources. For those, only the differences from the
+//! table are stored, and clients share the table. A client that subscribes to a small part has a list of its own.
 
 use crate::xds::table::{EMPTY, Offered, Table};
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,35 +9,35 @@ use std::sync::Arc;
 
 /// The subscribed names and the resources of a client.
 #[derive(Debug)]
-pub(super) struct Holding {
-    /// The shared table: the client has these resources and subscribes to their names (or to everything), except for the
-    /// differences below.
+pub(super) struct ClientState {
+    /// The shared table: the client has these resources and subscribes to their names (or to everything), except for
+    /// the differences below.
     base: Arc<Table>,
     wildcard: bool,
     /// Names whose subscription differs from the table.
     named: BTreeMap<Arc<str>, bool>,
-    known: BTreeMap<Arc<str>, Option<HeldVersion>>,
+    known: BTreeMap<Arc<str>, Option<ClientVersion>>,
 }
 
 /// What the client has for a name: the resource that it was sent or announced, refused or not.
 #[derive(Debug, Clone)]
-pub(super) enum HeldVersion {
+pub(super) enum ClientVersion {
     /// The server sent this resource.
-    Given(Offered),
+    Sent(Offered),
     /// The client announced this version.
     Version(u64),
     /// The client announced a version that this server has never sent.
-    Foreign,
+    Unknown,
     /// The server reported that there is no such resource.
     Absent,
 }
 
-impl HeldVersion {
+impl ClientVersion {
     pub(super) fn is_version(&self, version: u64) -> bool {
         match self {
-            Self::Given(offered) => offered.version == version,
+            Self::Sent(offered) => offered.version == version,
             Self::Version(own) => *own == version,
-            Self::Foreign | Self::Absent => false,
+            Self::Unknown | Self::Absent => false,
         }
     }
 
@@ -46,7 +46,7 @@ impl HeldVersion {
     }
 }
 
-impl Holding {
+impl ClientState {
     pub(super) fn new() -> Self {
         Self { base: EMPTY.clone(), wildcard: false, named: BTreeMap::new(), known: BTreeMap::new() }
     }
@@ -86,12 +86,12 @@ impl Holding {
     }
 
     /// What the client has for a name; `None`: unknown.
-    pub(super) fn known(&self, name: &str) -> Option<HeldVersion> {
-        let by_base = || self.base.get(name).cloned().map(HeldVersion::Given);
+    pub(super) fn known(&self, name: &str) -> Option<ClientVersion> {
+        let by_base = || self.base.get(name).cloned().map(ClientVersion::Sent);
         self.known.get(name).cloned().unwrap_or_else(by_base)
     }
 
-    pub(super) fn set_known(&mut self, name: &str, known: Option<HeldVersion>) {
+    pub(super) fn set_known(&mut self, name: &str, known: Option<ClientVersion>) {
         let as_base = match (&known, self.base.get(name)) {
             (Some(known), Some(offered)) => known.is_version(offered.version),
             (None, None) => true,
@@ -124,15 +124,15 @@ impl Holding {
     }
 
     /// All names for which the client's state is known.
-    pub(super) fn all_known(&self) -> impl Iterator<Item = (&Arc<str>, HeldVersion)> {
-        let by_base = self.base.iter().map(|(name, offered)| (name, HeldVersion::Given(offered.clone())));
+    pub(super) fn all_known(&self) -> impl Iterator<Item = (&Arc<str>, ClientVersion)> {
+        let by_base = self.base.iter().map(|(name, offered)| (name, ClientVersion::Sent(offered.clone())));
         let own = self.known.iter().filter_map(|(name, known)| Some((name, known.clone()?)));
         by_base.filter(|(name, _)| !self.known.contains_key(*name)).chain(own)
     }
 
     /// The number of resources that the client has.
     pub(super) fn resources(&self) -> usize {
-        let differs = |(name, known): (&Arc<str>, &Option<HeldVersion>)| {
+        let differs = |(name, known): (&Arc<str>, &Option<ClientVersion>)| {
             let (before, has) =
                 (self.base.get(name).is_some(), known.as_ref().is_some_and(|k| !k.is_absent()));
             i64::from(has) - i64::from(before)
@@ -226,7 +226,7 @@ mod tests {
             steps in prop::collection::vec(step(), 0..60)
         ) {
             let (mut named, mut known) = (BTreeSet::new(), BTreeMap::new());
-            let (mut holding, mut table) = (Holding::new(), EMPTY.clone());
+            let (mut holding, mut table) = (ClientState::new(), EMPTY.clone());
             for step in steps {
                 match step {
                     Step::Wildcard(wildcard) => holding.set_wildcard(wildcard),
@@ -244,7 +244,7 @@ mod tests {
                             Some(version) => known.insert(name.to_string(), version),
                             None => known.remove(&name.to_string()),
                         };
-                        holding.set_known(&name.to_string(), content.map(|c| HeldVersion::Given(offered(c))));
+                        holding.set_known(&name.to_string(), content.map(|c| ClientVersion::Sent(offered(c))));
                     }
                     Step::KeepNamed => {
                         known.retain(|name, _| named.contains(name));
@@ -260,7 +260,7 @@ mod tests {
                 prop_assert_eq!(&names, &named);
                 prop_assert_eq!(holding.count(), named.len());
                 let found: BTreeMap<String, u64> = holding.all_known().map(|(name, known)| {
-                    let HeldVersion::Given(offered) = known else { panic!("{known:?}") };
+                    let ClientVersion::Sent(offered) = known else { panic!("{known:?}") };
                     (name.to_string(), offered.version)
                 }).collect();
                 prop_assert_eq!(&found, &known);
@@ -268,10 +268,10 @@ mod tests {
                 let doubtful = holding.doubtful(&table);
                 for name in (0..8_u8).map(|name| name.to_string()) {
                     let sure = !doubtful.contains(&Arc::from(name.as_str()));
-                    let asked = holding.wildcard() || named.contains(&name);
+                    let subscribed = holding.wildcard() || named.contains(&name);
                     let has = known.get(&name).copied();
                     let there = table.get(&name).map(|offered| offered.version);
-                    prop_assert!(!sure || has == there.filter(|_| asked), "{} is not among the differences", name);
+                    prop_assert!(!sure || has == there.filter(|_| subscribed), "{} is not among the differences", name);
                 }
             }
         }

@@ -2,8 +2,8 @@
 //! and a response is encoded only as fast as its client reads it.
 
 use super::Mode;
-use super::ask::version_text;
-use super::holding::HeldVersion;
+use super::client_state::ClientVersion;
+use super::request::version_text;
 use super::watch::{Diff, Watch};
 use crate::model::Kind;
 use crate::wire::xds::{DeltaDiscoveryResponse, DiscoveryResponse, Resource};
@@ -61,7 +61,7 @@ fn whole(watch: &Watch, kind: Kind, diff: &Diff, offer: &dyn Offer) -> Vec<(Arc<
     let holding = &watch.holding;
     let mut whole = BTreeMap::new();
     for (name, known) in holding.all_known().filter(|(name, _)| !diff.removed.contains(*name)) {
-        if let HeldVersion::Given(offered) = known {
+        if let ClientVersion::Sent(offered) = known {
             whole.insert(name.clone(), offered);
         }
     }

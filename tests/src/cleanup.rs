@@ -10,9 +10,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Runs a line of shell after this process has ended. Lines run in the order of the calls.
 pub fn when_killed(line: &str) {
-    let mut guardian = guardian().lock().unwrap_or_else(PoisonError::into_inner);
-    let pipe = guardian.stdin.as_mut().expect("its input is a pipe");
-    writeln!(pipe, "{line}").expect("the guardian reads until this process ends");
+    let mut shell = shell().lock().unwrap_or_else(PoisonError::into_inner);
+    let pipe = shell.stdin.as_mut().expect("its input is a pipe");
+    writeln!(pipe, "{line}").expect("the shell reads until this process ends");
 }
 
 /// Ends a process of this test after the test process has ended, if it still runs then.
@@ -30,17 +30,17 @@ pub fn quoted(word: impl AsRef<Path>) -> String {
     format!("'{}'", word.as_ref().display().to_string().replace('\'', r"'\''"))
 }
 
-fn guardian() -> &'static Mutex<Child> {
-    static GUARDIAN: OnceLock<Mutex<Child>> = OnceLock::new();
-    GUARDIAN.get_or_init(|| {
-        let guardian = Command::new("sh")
+fn shell() -> &'static Mutex<Child> {
+    static CLEANUP: OnceLock<Mutex<Child>> = OnceLock::new();
+    CLEANUP.get_or_init(|| {
+        let child = Command::new("sh")
             .args(["-c", "lines=$(cat); eval \"$lines\""])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)
             .spawn();
-        Mutex::new(guardian.expect("a shell is there"))
+        Mutex::new(child.expect("a shell is there"))
     })
 }
 
@@ -64,7 +64,7 @@ mod tests {
             println!("started {}", running.id());
             running.wait().unwrap();
         }
-        let name = "guardian::tests::children_of_a_killed_test_process_are_killed";
+        let name = "cleanup::tests::children_of_a_killed_test_process_are_killed";
         let mut test = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
             .env(CHILD, "yes")

@@ -5,7 +5,7 @@ use crate::model::Kind;
 
 /// A parsed request.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(super) struct ParsedRequest {
     pub(super) kind: Kind,
     /// Nonce of the response that it acknowledges or refuses; empty: none.
     pub(super) nonce: String,
@@ -25,7 +25,7 @@ pub(super) enum Change {
     Whole(Vec<String>),
 }
 
-impl Ask {
+impl ParsedRequest {
     /// Parses a request; `None` for a type of resource that this server does not have.
     pub(super) fn read(request: Request) -> Option<Self> {
         match request {

@@ -1,5 +1,5 @@
-//! Pure. Parses a pod's annotations. A pod with an invalid value is refused with the name of the annotation: a pod that
-//! runs differently than requested is worse than one that does not start.
+//! Pure. Parses a pod's annotations. A pod with an invalid value is refused with the name of the annotation: a pod
+//! that runs differently than requested is worse than one that does not start.
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -16,7 +16,7 @@ use crate::render::{error::RenderError, proxy_config::Interception};
 
 /// The settings in a pod's annotations; `None` leaves a setting to the mesh's default.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Wishes {
+pub struct Overrides {
     /// The proxy's role in this pod.
     pub role: Role,
     /// Whether the sidecar is a native one: an init container that keeps running.
@@ -117,15 +117,15 @@ pub struct Resources {
     pub memory_limit: Option<Quantity>,
 }
 
-impl Wishes {
+impl Overrides {
     /// Parses a pod's annotations, or names the first invalid one.
     pub fn parse(annotations: &BTreeMap<String, String>) -> Result<Self, RenderError> {
         let read = Reader { annotations };
         Ok(Self {
             role: read.one("inject.istio.io/templates", role)?.unwrap_or_default(),
             // Any value except "false" requests one.
-            native: read.text(NATIVE).map(|word| word != "false"),
-            rewrite_probes: read.text(REWRITE).and_then(|word| boolean(word).ok()),
+            native: read.text(NATIVE).map(|text| text != "false"),
+            rewrite_probes: read.text(REWRITE).and_then(|text| boolean(text).ok()),
             merge_metrics: read.one("prometheus.istio.io/merge-metrics", boolean)?,
             scrape_targets: read.one(SCRAPE_TARGETS, scrape_targets)?.unwrap_or_default(),
             before_proxy: read
@@ -198,10 +198,10 @@ impl<'a> Reader<'a> {
         let there = WITHOUT_EFFECT.iter().filter(|(name, _)| self.annotations.contains_key(*name));
         let there = there.map(|(name, instead)| format!("annotation {name} has no effect: {instead}"));
         let switches = SWITCHES.iter().filter_map(|(name, taken)| {
-            let word = self.text(name).filter(|word| !matches!(*word, "true" | "false"))?;
-            let clear = *name == REWRITE && boolean(word).is_ok();
+            let text = self.text(name).filter(|text| !matches!(*text, "true" | "false"))?;
+            let clear = *name == REWRITE && boolean(text).is_ok();
             (!clear)
-                .then(|| format!("annotation {name} is {word:?}, neither \"true\" nor \"false\": {taken}"))
+                .then(|| format!("annotation {name} is {text:?}, neither \"true\" nor \"false\": {taken}"))
         });
         there.chain(switches).collect()
     }
@@ -212,9 +212,9 @@ fn role(text: &str) -> Result<Role, String> {
     let template = |name: &str| match name.trim() {
         "sidecar" => Ok(Role::Sidecar),
         "gateway" => Ok(Role::Gateway),
-        "grpc-agent" | "grpc-simple" => {
-            Err(format!("{name} is not available, for there is no proxyless gRPC: use sidecar or gateway"))
-        }
+        "grpc-agent" | "grpc-simple" => Err(format!(
+            "{name} is not supported, because there is no proxyless gRPC: use sidecar or gateway"
+        )),
         other => Err(format!(
             "{other:?} is not a template, and there are none of the mesh's own: use sidecar or gateway"
         )),
@@ -400,8 +400,8 @@ const WITHOUT_EFFECT: [(&str, &str); 9] = [
 mod tests {
     use super::*;
 
-    fn parse(name: &str, value: &str) -> Result<Wishes, String> {
-        Wishes::parse(&[(name.to_owned(), value.to_owned())].into()).map_err(|error| error.to_string())
+    fn parse(name: &str, value: &str) -> Result<Overrides, String> {
+        Overrides::parse(&[(name.to_owned(), value.to_owned())].into()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -453,14 +453,14 @@ mod tests {
 
     #[test]
     fn blanks_in_lists_are_removed() {
-        let wishes = parse("traffic.sidecar.istio.io/excludeInboundPorts", " 80, 81 ,").unwrap();
-        assert_eq!(wishes.traffic.exclude_inbound_ports.as_deref(), Some("80,81"));
-        let wishes = parse("traffic.sidecar.istio.io/includeOutboundPorts", "0,80,00").unwrap();
-        assert_eq!(wishes.traffic.include_outbound_ports.as_deref(), Some("80"));
-        let wishes = parse("traffic.sidecar.istio.io/includeInboundPorts", "").unwrap();
-        assert_eq!(wishes.traffic.include_inbound_ports.as_deref(), Some(""));
-        let wishes = parse("traffic.sidecar.istio.io/kubevirtInterfaces", "net1").unwrap();
-        assert_eq!(wishes.traffic.reroute_interfaces.as_deref(), Some("net1"));
+        let overrides = parse("traffic.sidecar.istio.io/excludeInboundPorts", " 80, 81 ,").unwrap();
+        assert_eq!(overrides.traffic.exclude_inbound_ports.as_deref(), Some("80,81"));
+        let overrides = parse("traffic.sidecar.istio.io/includeOutboundPorts", "0,80,00").unwrap();
+        assert_eq!(overrides.traffic.include_outbound_ports.as_deref(), Some("80"));
+        let overrides = parse("traffic.sidecar.istio.io/includeInboundPorts", "").unwrap();
+        assert_eq!(overrides.traffic.include_inbound_ports.as_deref(), Some(""));
+        let overrides = parse("traffic.sidecar.istio.io/kubevirtInterfaces", "net1").unwrap();
+        assert_eq!(overrides.traffic.reroute_interfaces.as_deref(), Some("net1"));
     }
 
     #[test]
@@ -511,7 +511,7 @@ mod tests {
 
     #[test]
     fn an_invalid_boolean_has_istios_meaning_and_is_a_warning() {
-        for (name, word, native, rewrite, low, warned) in [
+        for (name, text, native, rewrite, low, warned) in [
             (NATIVE, "false", Some(false), None, false, false),
             (NATIVE, "yes", Some(true), None, false, true),
             (REWRITE, "F", None, Some(false), false, false),
@@ -519,16 +519,19 @@ mod tests {
             (LOW_PORTS, "true", None, None, true, false),
             (LOW_PORTS, "yes", None, None, false, true),
         ] {
-            let wishes = parse(name, word).unwrap();
-            assert_eq!((wishes.native, wishes.rewrite_probes, wishes.bind_low_ports), (native, rewrite, low));
-            assert_eq!(!wishes.warnings.is_empty(), warned, "{name}={word}: {:?}", wishes.warnings);
+            let overrides = parse(name, text).unwrap();
+            assert_eq!(
+                (overrides.native, overrides.rewrite_probes, overrides.bind_low_ports),
+                (native, rewrite, low)
+            );
+            assert_eq!(!overrides.warnings.is_empty(), warned, "{name}={text}: {:?}", overrides.warnings);
         }
     }
 
     #[test]
     fn an_annotation_without_effect_is_a_warning() {
-        let wishes = parse("sidecar.istio.io/bootstrapOverride", "custom").unwrap();
-        assert!(wishes.warnings[0].contains("sidecar.istio.io/bootstrapOverride has no effect"));
+        let overrides = parse("sidecar.istio.io/bootstrapOverride", "custom").unwrap();
+        assert!(overrides.warnings[0].contains("sidecar.istio.io/bootstrapOverride has no effect"));
         assert_eq!(parse("sidecar.istio.io/logLevel", "warning").unwrap().log_level.as_deref(), Some("warn"));
     }
 }
