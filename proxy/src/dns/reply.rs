@@ -82,10 +82,10 @@ mod tests {
         for (name, code) in
             [("db.example.com.", ResponseCode::NoError), ("other.example.com.", ResponseCode::NXDomain)]
         {
-            let query = packet(name, RecordType::MX, false);
-            let Reply::Forward(query) = reply(&zone(), &query, false) else { panic!("{name} is forwarded") };
+            let sent = packet(name, RecordType::MX, false);
+            let Reply::Forward(query) = reply(&zone(), &sent, false) else { panic!("{name} is forwarded") };
             let absent =
-                response(&Message::from_vec(&query).unwrap(), ResponseCode::NXDomain).to_vec().unwrap();
+                response(&Message::from_vec(&sent).unwrap(), ResponseCode::NXDomain).to_vec().unwrap();
             let completed = Message::from_vec(&query.completed(&zone(), absent, false)).unwrap();
             assert_eq!(completed.metadata.response_code, code, "{name}");
         }

@@ -256,7 +256,7 @@ mod tests {
         #[test]
         fn no_packet_makes_the_zone_panic(packet in prop::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(query) = Message::from_vec(&packet) {
-                let _ = zone().response(&query);
+                let _ = zone().respond(&query);
             }
         }
     }
