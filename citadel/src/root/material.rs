@@ -169,7 +169,7 @@ fn check_leads_to_root(
         .verify_for_usage(algorithms, &root.roots.roots, intermediates, at, usage, None, None)
         .map_err(|error| {
             failed(format!(
-                "certificates signed by ca-cert.pem do not lead to a root in root-cert.pem: {error:?}"
+                "a certificate signed by ca-cert.pem does not lead to a root in root-cert.pem: {error:?}"
             ))
         })?;
     // A root that was renewed with its old key is in the bundle twice; the one that expires later counts.
