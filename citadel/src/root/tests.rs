@@ -172,7 +172,7 @@ fn a_mistake_in_a_plugged_in_authority_is_named_with_its_file() {
         (Plugged { chain: "garbage".to_owned(), ..good() }, "cert-chain.pem: invalid PEM"),
         (
             Plugged { roots: other.roots.clone(), ..good() },
-            "cert-chain.pem: what ca-cert.pem signs does not lead",
+            "cert-chain.pem: a certificate signed by ca-cert.pem does not lead",
         ),
         (with(|p| p.not_after = NOW), "ca-cert.pem: `CN=intermediate` expired"),
         (
