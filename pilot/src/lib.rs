@@ -25,6 +25,8 @@ pub mod snapshot;
 
 pub mod catalog;
 
+mod check;
+
 pub mod metrics;
 pub mod flow;
 pub mod config;

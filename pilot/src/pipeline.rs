@@ -5,7 +5,8 @@
 //! A minimum interval between snapshots keeps frequent changes from occupying all proxies; a change after a pause is
 //! published at once.
 
-use crate::catalog::{Catalog, Changes, Item};
+use crate::catalog::kind::Item;
+use crate::catalog::{Catalog, Changes};
 use crate::flow::Fact;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;

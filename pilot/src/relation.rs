@@ -3,11 +3,13 @@
 
 use crate::catalog::destination_rule::DestinationRule;
 use crate::catalog::gateway::{Gateway, ServerCertificate, ServerTls};
+use crate::catalog::kind::Item;
+use crate::catalog::kind::policy::Policy;
 use crate::catalog::route::{GatewayRef, HttpAction, RouteSet};
 use crate::catalog::service::Service;
-use crate::catalog::visibility::{Identity, Labels, Origin, selects};
+use crate::catalog::visibility::{Identity, selects};
 use crate::catalog::workload::Workload;
-use crate::catalog::{Catalog, Item, host};
+use crate::catalog::{Catalog, host};
 use crate::flow::MtlsMode;
 use api::resource::document::Key;
 use api::resource::kind::Kind;
@@ -25,14 +27,13 @@ pub fn of(catalog: &Catalog, key: &Key) -> Vec<Related> {
         Some(Item::Routes(set)) => finder.routes(set),
         Some(Item::DestinationRule(rule)) => finder.rule(rule),
         Some(Item::Gateway(gateway)) => finder.gateway(gateway),
-        Some(Item::PeerAuthentication(policy)) => finder.selected(&policy.origin, policy.selector.as_ref()),
-        Some(Item::Sidecar(sidecar)) => finder.selected(&sidecar.origin, sidecar.selector.as_ref()),
         Some(Item::Secret(_)) => finder.secret(key),
         Some(Item::Endpoints { service, .. }) => {
             let key = Key::new(Kind::Service, &key.namespace, service);
             finder.add(key, "defines its endpoints".into());
         }
-        Some(Item::Namespace(_) | Item::Mesh(_) | Item::Other) | None => {}
+        Some(item) => item.policy().into_iter().for_each(|policy| finder.selected(&policy)),
+        None => {}
     }
     let related = |(key, how): (Key, BTreeSet<String>)| Related {
         kind: key.kind.name().to_owned(),
@@ -97,20 +98,22 @@ impl<'a> Finder<'a> {
     /// Adds the policies that apply to a pod.
     fn policies(&mut self, pod: &Workload) {
         let root = &self.catalog.mesh().root_namespace;
-        for policy in self.catalog.shared_policies().iter() {
-            let own = policy.origin.namespace == pod.namespace;
-            let applies = match &policy.selector {
-                Some(selector) => own && selects(selector, &pod.labels),
-                None => own || policy.origin.namespace == *root,
+        let sidecar = self.catalog.sidecar(&pod.namespace, &pod.labels);
+        for (item, policy) in self.catalog.policies() {
+            let selects = policy.selects(&pod.namespace, &pod.labels, root);
+            let how = match item {
+                Item::Sidecar(one) if sidecar.is_some_and(|sidecar| Arc::ptr_eq(one, sidecar)) => {
+                    format!("sets what pod {} imports", pod.name)
+                }
+                Item::Sidecar(_) => continue,
+                _ if !selects => continue,
+                Item::PeerAuthentication(_) => {
+                    let mode = self.catalog.default_mtls_mode(&pod.namespace, &pod.labels);
+                    format!("selects pod {}, whose mode is {}", pod.name, word(mode))
+                }
+                _ => format!("selects pod {}", pod.name),
             };
-            if applies {
-                let mode = self.catalog.default_mtls_mode(&pod.namespace, &pod.labels);
-                let how = format!("selects pod {}, whose mode is {}", pod.name, word(mode));
-                self.add(policy.origin.key(), how);
-            }
-        }
-        if let Some(sidecar) = self.catalog.sidecar(&pod.namespace, &pod.labels) {
-            self.add(sidecar.origin.key(), format!("sets what pod {} imports", pod.name));
+            self.add(policy.origin.key(), how);
         }
     }
 
@@ -194,12 +197,9 @@ impl<'a> Finder<'a> {
     }
 
     /// Adds the pods that a policy selects.
-    fn selected(&mut self, origin: &Origin, selector: Option<&Labels>) {
-        let whole = origin.namespace == self.catalog.mesh().root_namespace && selector.is_none();
-        let selected = |pod: &&Arc<Workload>| {
-            (whole || pod.namespace == origin.namespace)
-                && selector.is_none_or(|labels| selects(labels, &pod.labels))
-        };
+    fn selected(&mut self, policy: &Policy) {
+        let root = &self.catalog.mesh().root_namespace;
+        let selected = |pod: &&Arc<Workload>| policy.selects(&pod.namespace, &pod.labels, root);
         for pod in self.catalog.workloads().filter(selected) {
             self.add(pod_key(pod), "it selects the pod".into());
         }
@@ -207,7 +207,7 @@ impl<'a> Finder<'a> {
 
     /// Adds the Gateways that name a Secret and select pods in its namespace.
     fn secret(&mut self, key: &Key) {
-        for gateway in self.catalog.shared_gateways().iter() {
+        for gateway in self.catalog.list::<Gateway>().iter() {
             let names = gateway.servers.iter().any(|server| matches!(&server.tls,
                 Some(ServerTls::Terminate { certificate: ServerCertificate::Secret(name), .. }) if *name == key.name));
             let mut pods = self.catalog.workloads_in(&key.namespace);

@@ -1,7 +1,6 @@
 //! An immutable view of the configuration, which all proxies are served from.
 
-use crate::catalog::visibility::Labels;
-use crate::catalog::{Catalog, Item};
+use crate::catalog::Catalog;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,18 +40,7 @@ impl Snapshot {
 fn selected(catalog: &Catalog) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (_, item) in catalog.items() {
-        let selectors: Vec<&Labels> = match item {
-            Item::Routes(set) => {
-                let http = set.http.iter().flat_map(|r| &r.matches).map(|m| &m.source.labels);
-                let tls = set.tls.iter().flat_map(|r| &r.matches).map(|m| &m.source.labels);
-                let tcp = set.tcp.iter().flat_map(|r| &r.matches).map(|m| &m.source.labels);
-                http.chain(tls).chain(tcp).collect()
-            }
-            Item::Sidecar(sidecar) => sidecar.selector.iter().collect(),
-            Item::Gateway(gateway) => vec![&gateway.selector],
-            _ => vec![],
-        };
-        for (name, value) in selectors.into_iter().flatten() {
+        for (name, value) in item.selectors().into_iter().flatten() {
             found.entry(name.clone()).or_default().insert(value.clone());
         }
     }

@@ -3,7 +3,10 @@
 
 use super::Catalog;
 use super::endpoint::{static_endpoint, static_port, static_takes_mtls};
-use super::policy::{Mesh, PeerAuthentication, peer_mode};
+use super::kind::Listed;
+use super::kind::peer_authentication::{PeerAuthentication, peer_mode};
+use super::list::List;
+use super::policy::Mesh;
 use super::same::Same;
 use super::service::{Registry, Resolution, Service, ServiceEndpoint, ServicePort, StaticEndpoint};
 use super::visibility::Labels;
@@ -19,7 +22,7 @@ use std::sync::Arc;
 pub struct Backing {
     service: Same<Service>,
     mesh: Same<Mesh>,
-    policies: Same<Vec<Arc<PeerAuthentication>>>,
+    policies: List<PeerAuthentication>,
     /// The pods that the service's selector selects, sorted by name.
     pods: Vec<Same<Workload>>,
     /// For each of the service's static endpoints, in order, the pod that has its address, if any.
@@ -32,7 +35,7 @@ impl Catalog {
         Backing {
             service: service.into(),
             mesh: Same(self.shared_mesh()),
-            policies: Same(self.shared_policies()),
+            policies: self.list(),
             pods: self.pods_of(service).map(Into::into).collect(),
             written: service.endpoints.list().iter().map(|e| self.pod_at(e).map(Into::into)).collect(),
         }
@@ -43,7 +46,7 @@ impl Catalog {
     pub fn backs_as(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.index.workloads, &other.index.workloads)
             && Arc::ptr_eq(&self.index.mesh, &other.index.mesh)
-            && Arc::ptr_eq(&self.index.peer_authentications, &other.index.peer_authentications)
+            && self.index.has_list_of(&other.index, PeerAuthentication::KIND)
     }
 
     /// Returns the endpoints of a service port.
@@ -169,7 +172,7 @@ impl Backing {
     }
 
     fn pod_takes_mtls(&self, pod: &Workload, port: u16) -> bool {
-        let mode = peer_mode(&self.mesh, &self.policies, (&pod.namespace, &pod.labels), Some(port));
+        let mode = peer_mode(&self.mesh, &self.policies.iter(), (&pod.namespace, &pod.labels), Some(port));
         pod.mtls && mode != MtlsMode::Disable
     }
 }

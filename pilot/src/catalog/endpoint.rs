@@ -1,7 +1,7 @@
 //! Pure. Look-ups of a service's pods and static endpoints, and of the mTLS mode of a workload.
 
 use super::Catalog;
-use super::policy::{own_policy, peer_mode};
+use super::kind::peer_authentication::{own_policy, peer_mode};
 use super::service::{Registry, Service, ServiceEndpoint, ServicePort, StaticEndpoint, TargetPort};
 use super::visibility::Labels;
 use super::workload::Workload;
@@ -53,7 +53,7 @@ impl Catalog {
     /// The ports that the PeerAuthentication of workloads with these labels names, with the mode of each, whether or
     /// not a Service names them too.
     pub fn policy_ports(&self, namespace: &str, labels: &Labels) -> Vec<(u16, MtlsMode)> {
-        let ports = own_policy(self.mesh(), &self.index.peer_authentications, (namespace, labels))
+        let ports = own_policy(self.mesh(), self.index.all(), (namespace, labels))
             .map(|p| p.ports.keys().copied())
             .into_iter()
             .flatten();
@@ -62,7 +62,7 @@ impl Catalog {
 
     /// Returns the mTLS mode of workloads with these labels, on a port or (`None`) on ports that no policy names.
     pub fn peer_mode(&self, namespace: &str, labels: &Labels, port: Option<u16>) -> MtlsMode {
-        peer_mode(self.mesh(), &self.index.peer_authentications, (namespace, labels), port)
+        peer_mode(self.mesh(), &self.index.all(), (namespace, labels), port)
     }
 }
 

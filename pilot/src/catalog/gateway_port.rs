@@ -98,7 +98,7 @@ impl Catalog {
     /// Finds parts of objects that gateways ignore because another object comes first or names the host more
     /// specifically.
     pub fn overridden_at_gateways(&self) -> Vec<Overridden> {
-        let (gateways, view) = (self.shared_gateways(), self.gateway_view());
+        let (gateways, view) = (self.list::<Gateway>(), self.gateway_view());
         let chosen = |pod: &&Arc<Workload>| {
             gateways.iter().any(|g| !g.selector.is_empty() && selects(&g.selector, &pod.labels))
         };

@@ -3,6 +3,7 @@
 
 use super::Catalog;
 use super::gateway::Gateway;
+use super::list::List;
 use super::lookup::ranked;
 use super::policy::Mesh;
 use super::route::{GatewayRef, RouteSet};
@@ -14,7 +15,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq)]
 pub struct GatewayView {
     mesh: Same<Mesh>,
-    gateways: Same<Vec<Arc<Gateway>>>,
+    gateways: List<Gateway>,
     route_sets: Same<Vec<Arc<RouteSet>>>,
 }
 
@@ -23,7 +24,7 @@ impl Catalog {
     pub fn gateway_view(&self) -> GatewayView {
         GatewayView {
             mesh: Same(self.shared_mesh()),
-            gateways: Same(self.shared_gateways()),
+            gateways: self.list(),
             route_sets: Same(self.shared_route_sets()),
         }
     }

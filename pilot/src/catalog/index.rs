@@ -1,15 +1,16 @@
 //! Pure. The tables that a catalog's look-ups read. A table is rebuilt when objects of its kinds change.
 
 use super::destination_rule::DestinationRule;
-use super::gateway::Gateway;
-use super::policy::{Mesh, PeerAuthentication, Sidecar, TlsSecret};
+use super::kind::{Item, Listed};
+use super::list::List;
+use super::policy::{Mesh, TlsSecret};
 use super::registry::{ByHost, Id, Items};
 use super::route::RouteSet;
 use super::rule::Rules;
 use super::service::Service;
 use super::visibility::{Labels, Origin};
 use super::workload::Workload;
-use super::{Item, delegate, registry};
+use super::{delegate, registry};
 use api::resource::document::Key;
 use api::resource::kind::Kind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -32,10 +33,38 @@ pub(super) struct Index {
     pub(super) namespaces: Arc<BTreeMap<String, Labels>>,
     pub(super) route_sets: Arc<Vec<Arc<RouteSet>>>,
     pub(super) destination_rules: Arc<BTreeMap<String, Rules>>,
-    pub(super) gateways: Arc<Vec<Arc<Gateway>>>,
-    pub(super) sidecars: Arc<Vec<Arc<Sidecar>>>,
-    pub(super) peer_authentications: Arc<Vec<Arc<PeerAuthentication>>>,
     pub(super) secrets: Arc<BTreeMap<Id, Arc<TlsSecret>>>,
+    /// The objects of every kind that has no other table, the oldest first.
+    lists: BTreeMap<Kind, Arc<Vec<Item>>>,
+}
+
+/// The table in which an object is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Table {
+    Services,
+    Workloads,
+    Namespaces,
+    Secrets,
+    Mesh,
+    RouteSets,
+    DestinationRules,
+    List(Kind),
+    None,
+}
+
+/// Returns the table of an object of a kind.
+pub(super) fn table_of(kind: Kind, item: &Item) -> Table {
+    match item {
+        Item::Service(_) | Item::ServiceEntry(_) | Item::Endpoints { .. } => Table::Services,
+        Item::Workload(_) => Table::Workloads,
+        Item::Namespace(_) => Table::Namespaces,
+        Item::Secret(_) => Table::Secrets,
+        Item::Mesh(_) => Table::Mesh,
+        Item::Routes(_) => Table::RouteSets,
+        Item::DestinationRule(_) => Table::DestinationRules,
+        Item::Other => Table::None,
+        _ => Table::List(kind),
+    }
 }
 
 impl Default for Index {
@@ -58,29 +87,54 @@ impl Index {
             namespaces: Arc::default(),
             route_sets: Arc::default(),
             destination_rules: Arc::default(),
-            gateways: Arc::default(),
-            sidecars: Arc::default(),
-            peer_authentications: Arc::default(),
             secrets: Arc::default(),
+            lists: BTreeMap::new(),
         }
     }
 
-    /// Returns the index of the next items; `kinds` are those whose objects changed.
-    pub(super) fn next(&self, items: &Items, kinds: &BTreeSet<Kind>) -> Self {
+    /// Returns the index of the next items; `tables` are those whose objects changed.
+    pub(super) fn next(&self, items: &Items, tables: &BTreeSet<Table>) -> Self {
         let mut next = self.clone();
-        for kind in kinds {
-            match kind {
-                Kind::Service | Kind::ServiceEntry | Kind::Endpoints | Kind::EndpointSlice => {
-                    next.index_services(items);
+        for table in tables {
+            match table {
+                Table::Services => next.index_services(items),
+                Table::Workloads => next.index_workloads(items),
+                Table::Namespaces => next.namespaces = Arc::new(namespaces(items)),
+                Table::Secrets => next.secrets = Arc::new(secrets(items)),
+                Table::Mesh => next.mesh = mesh(items).unwrap_or_else(|| self.base.clone()),
+                Table::RouteSets => next.route_sets = Arc::new(route_sets(items)),
+                Table::DestinationRules => next.destination_rules = Arc::new(destination_rules(items)),
+                Table::List(kind) => {
+                    let list = of_kind(items, *kind).cloned().collect();
+                    next.lists.insert(*kind, Arc::new(oldest_first(list, Item::origin)));
                 }
-                Kind::Pod => next.index_workloads(items),
-                Kind::Namespace => next.namespaces = Arc::new(namespaces(items)),
-                Kind::Secret => next.secrets = Arc::new(secrets(items)),
-                Kind::ConfigMap => next.mesh = mesh(items).unwrap_or_else(|| self.base.clone()),
-                _ => next.index_rules(*kind, items),
+                Table::None => {}
             }
         }
         next
+    }
+
+    /// The objects of a kind, the oldest first.
+    pub(super) fn list<T: Listed>(&self) -> List<T> {
+        List::new(self.lists.get(&T::KIND).cloned().unwrap_or_default())
+    }
+
+    /// The objects of a kind, the oldest first.
+    pub(super) fn all<T: Listed + 'static>(&self) -> impl Iterator<Item = &Arc<T>> + Clone {
+        self.lists.get(&T::KIND).into_iter().flat_map(|list| list.iter()).filter_map(T::of)
+    }
+
+    /// The objects of all lists.
+    pub(super) fn listed(&self) -> impl Iterator<Item = &Item> {
+        self.lists.values().flat_map(|list| list.iter())
+    }
+
+    /// Whether a list is the same as that of another index.
+    pub(super) fn has_list_of(&self, other: &Self, kind: Kind) -> bool {
+        match (self.lists.get(&kind), other.lists.get(&kind)) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
     }
 
     /// Whether all tables are the same as those of another index, except for Secrets and namespace labels.
@@ -99,19 +153,15 @@ impl Index {
             namespaces: _,
             route_sets,
             destination_rules,
-            gateways,
-            sidecars,
-            peer_authentications,
             secrets: _,
+            lists,
         } = self;
         Arc::ptr_eq(mesh, &other.mesh)
             && Arc::ptr_eq(services, &other.services)
             && Arc::ptr_eq(workloads, &other.workloads)
             && Arc::ptr_eq(route_sets, &other.route_sets)
             && Arc::ptr_eq(destination_rules, &other.destination_rules)
-            && Arc::ptr_eq(gateways, &other.gateways)
-            && Arc::ptr_eq(sidecars, &other.sidecars)
-            && Arc::ptr_eq(peer_authentications, &other.peer_authentications)
+            && lists.keys().chain(other.lists.keys()).all(|kind| self.has_list_of(other, *kind))
     }
 
     /// Pods with this label. May contain others with the same hash, so look-ups compare again.
@@ -150,43 +200,8 @@ impl Index {
         self.services_by_address = Arc::new(by_address);
     }
 
-    fn index_rules(&mut self, kind: Kind, items: &Items) {
-        match kind {
-            Kind::VirtualService => {
-                let all: Vec<_> = of(items, kind, |item| match item {
-                    Item::Routes(set) => Some(set),
-                    _ => None,
-                });
-                self.route_sets = Arc::new(delegate::resolve(&oldest_first(all, |set| &set.origin)));
-            }
-            Kind::DestinationRule => self.destination_rules = Arc::new(destination_rules(items)),
-            Kind::IstioGateway => {
-                let all = of(items, kind, |item| match item {
-                    Item::Gateway(gateway) => Some(gateway),
-                    _ => None,
-                });
-                self.gateways = Arc::new(oldest_first(all, |g| &g.origin));
-            }
-            Kind::Sidecar => {
-                let all = of(items, kind, |item| match item {
-                    Item::Sidecar(sidecar) => Some(sidecar),
-                    _ => None,
-                });
-                self.sidecars = Arc::new(oldest_first(all, |s| &s.origin));
-            }
-            Kind::PeerAuthentication => {
-                let all = of(items, kind, |item| match item {
-                    Item::PeerAuthentication(policy) => Some(policy),
-                    _ => None,
-                });
-                self.peer_authentications = Arc::new(oldest_first(all, |p| &p.origin));
-            }
-            _ => {}
-        }
-    }
-
     fn index_workloads(&mut self, items: &Items) {
-        let all = of(items, Kind::Pod, |item| match item {
+        let all: Vec<Arc<Workload>> = pick(items, |item| match item {
             Item::Workload(workload) => Some(workload),
             _ => None,
         });
@@ -221,18 +236,27 @@ fn any_label(namespace: &str) -> u64 {
 }
 
 /// Returns the objects of one kind.
-fn of<T: Clone>(items: &Items, kind: Kind, pick: impl Fn(&Item) -> Option<&T>) -> Vec<T> {
+fn of_kind(items: &Items, kind: Kind) -> impl Iterator<Item = &Item> {
     let from = Key { kind, namespace: String::new(), name: String::new() };
-    items
-        .range(from..)
-        .take_while(|(key, _)| key.kind == kind)
-        .filter_map(|(_, item)| pick(item).cloned())
-        .collect()
+    items.range(from..).take_while(move |(key, _)| key.kind == kind).map(|(_, item)| item)
 }
 
-fn oldest_first<T>(mut all: Vec<Arc<T>>, origin: impl Fn(&T) -> &Origin) -> Vec<Arc<T>> {
-    all.sort_by(|a, b| origin(a).cmp(origin(b)));
+/// Returns the objects of one form, of whatever kind.
+fn pick<T: Clone>(items: &Items, of: impl Fn(&Item) -> Option<&T>) -> Vec<T> {
+    items.values().filter_map(of).cloned().collect()
+}
+
+fn oldest_first<T>(mut all: Vec<T>, origin: impl Fn(&T) -> Option<&Origin>) -> Vec<T> {
+    all.sort_by(|a, b| origin(a).cmp(&origin(b)));
     all
+}
+
+fn route_sets(items: &Items) -> Vec<Arc<RouteSet>> {
+    let all: Vec<Arc<RouteSet>> = pick(items, |item| match item {
+        Item::Routes(set) => Some(set),
+        _ => None,
+    });
+    delegate::resolve(&oldest_first(all, |set| Some(&set.origin)))
 }
 
 fn namespaces(items: &Items) -> BTreeMap<String, Labels> {
@@ -263,7 +287,7 @@ fn mesh(items: &Items) -> Option<Arc<Mesh>> {
 }
 
 fn destination_rules(items: &Items) -> BTreeMap<String, Rules> {
-    let all: Vec<Arc<DestinationRule>> = of(items, Kind::DestinationRule, |item| match item {
+    let all: Vec<Arc<DestinationRule>> = pick(items, |item| match item {
         Item::DestinationRule(rule) => Some(rule),
         _ => None,
     });

@@ -2,7 +2,8 @@
 
 use super::destination_rule::DestinationRule;
 use super::gateway::Gateway;
-use super::policy::{Mesh, Sidecar, TlsSecret};
+use super::kind::sidecar::Sidecar;
+use super::policy::{Mesh, TlsSecret};
 use super::route::{GatewayRef, RouteSet};
 use super::service::{Registry, Service};
 use super::visibility::{ExportTo, Labels, selects};
@@ -154,12 +155,12 @@ impl Catalog {
 
     /// Returns the Gateway with this name.
     pub fn gateway(&self, namespace: &str, name: &str) -> Option<&Arc<Gateway>> {
-        self.index.gateways.iter().find(|g| g.origin.namespace == namespace && g.origin.name == name)
+        self.index.all::<Gateway>().find(|g| g.origin.namespace == namespace && g.origin.name == name)
     }
 
     /// The Gateways whose selector matches a proxy with these labels, in any namespace, oldest first.
     pub fn gateways_for(&self, labels: &Labels) -> Vec<Arc<Gateway>> {
-        self.index.gateways.iter().filter(|g| selects(&g.selector, labels)).cloned().collect()
+        self.index.all::<Gateway>().filter(|g| selects(&g.selector, labels)).cloned().collect()
     }
 
     /// Returns the Sidecar of a workload: the one that selects it, else its namespace's, else the root namespace's.
@@ -170,7 +171,7 @@ impl Catalog {
                 None => wide,
             };
             let ns = ns.to_owned();
-            self.index.sidecars.iter().filter(move |s| s.origin.namespace == ns).find(chosen)
+            self.index.all::<Sidecar>().filter(move |s| s.origin.namespace == ns).find(chosen)
         };
         of(namespace, false).or_else(|| of(namespace, true)).or_else(|| of(&self.mesh().root_namespace, true))
     }

@@ -23,6 +23,10 @@ mod endpoint;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub mod list;
+
+pub mod kind;
+
 pub mod destination_rule;
 pub mod gateway;
 pub mod policy;
@@ -36,58 +40,20 @@ pub mod visibility;
 
 use api::resource::document::Key;
 use api::resource::kind::Kind;
-use destination_rule::DestinationRule;
-use gateway::Gateway;
 use index::Index;
-use policy::{Mesh, PeerAuthentication, Sidecar, TlsSecret};
+use kind::policy::Policy;
+use kind::{Item, Listed};
+use list::List;
+use policy::Mesh;
 use route::RouteSet;
-use service::{Service, StaticEndpoint};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use visibility::{Labels, Origin};
-use workload::Workload;
 
 /// The configuration in force.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     items: BTreeMap<Key, Item>,
     index: Index,
-}
-
-/// One accepted object in its checked form.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Item {
-    /// A Namespace's labels.
-    Namespace(Labels),
-    /// A Service.
-    Service(Arc<Service>),
-    /// A ServiceEntry: one service for each host.
-    ServiceEntry(Vec<Arc<Service>>),
-    /// Addresses for a Service without a selector.
-    Endpoints {
-        /// Name of the Service, in the namespace of the object.
-        service: String,
-        /// The addresses.
-        endpoints: Vec<StaticEndpoint>,
-    },
-    /// A Pod.
-    Workload(Arc<Workload>),
-    /// A Secret with a certificate.
-    Secret(Arc<TlsSecret>),
-    /// The routes of a VirtualService.
-    Routes(Arc<RouteSet>),
-    /// A DestinationRule.
-    DestinationRule(Arc<DestinationRule>),
-    /// A Gateway.
-    Gateway(Arc<Gateway>),
-    /// A Sidecar.
-    Sidecar(Arc<Sidecar>),
-    /// A PeerAuthentication.
-    PeerAuthentication(Arc<PeerAuthentication>),
-    /// The mesh's settings.
-    Mesh(Arc<Mesh>),
-    /// An object that does not affect the mesh.
-    Other,
 }
 
 /// A change to one object of a catalog.
@@ -130,7 +96,7 @@ impl Catalog {
     /// Returns the next catalog and what changed.
     pub fn apply(&self, changes: Vec<Change>) -> (Self, Changes) {
         let mut items = self.items.clone();
-        let mut kinds = BTreeSet::new();
+        let (mut kinds, mut tables) = (BTreeSet::new(), BTreeSet::new());
         let mut pods = vec![];
         for change in changes {
             let (key, before, after) = match change {
@@ -145,10 +111,13 @@ impl Catalog {
             };
             if before != after {
                 kinds.insert(key.kind);
-                pods.extend([before, after].into_iter().flatten().filter_map(Item::into_workload));
+                for item in [before, after].into_iter().flatten() {
+                    tables.insert(index::table_of(key.kind, &item));
+                    pods.extend(item.into_workload());
+                }
             }
         }
-        let next = Self { index: self.index.next(&items, &kinds), items };
+        let next = Self { index: self.index.next(&items, &tables), items };
         let endpoints_of = pods
             .iter()
             .flat_map(|pod| [self.services_of(pod), next.services_of(pod)])
@@ -189,41 +158,13 @@ impl Catalog {
         self.index.route_sets.clone()
     }
 
-    /// All Gateways; equal pointers mean that none changed.
-    pub fn shared_gateways(&self) -> Arc<Vec<Arc<Gateway>>> {
-        self.index.gateways.clone()
+    /// The objects of a kind, the oldest first.
+    pub fn list<T: Listed>(&self) -> List<T> {
+        self.index.list()
     }
 
-    /// All Sidecars; equal pointers mean that none changed.
-    pub fn shared_sidecars(&self) -> Arc<Vec<Arc<Sidecar>>> {
-        self.index.sidecars.clone()
-    }
-
-    /// All PeerAuthentications; equal pointers mean that none changed.
-    pub fn shared_policies(&self) -> Arc<Vec<Arc<PeerAuthentication>>> {
-        self.index.peer_authentications.clone()
-    }
-}
-
-impl Item {
-    /// The origin (name and age) of an object whose kind can conflict with others.
-    pub fn origin(&self) -> Option<&Origin> {
-        match self {
-            Self::Service(service) => Some(&service.origin),
-            Self::ServiceEntry(services) => services.first().map(|s| &s.origin),
-            Self::Routes(set) => Some(&set.origin),
-            Self::DestinationRule(rule) => Some(&rule.origin),
-            Self::Gateway(gateway) => Some(&gateway.origin),
-            Self::Sidecar(sidecar) => Some(&sidecar.origin),
-            Self::PeerAuthentication(policy) => Some(&policy.origin),
-            _ => None,
-        }
-    }
-
-    fn into_workload(self) -> Option<Arc<Workload>> {
-        match self {
-            Self::Workload(workload) => Some(workload),
-            _ => None,
-        }
+    /// All policies, by kind and then by age.
+    pub fn policies(&self) -> impl Iterator<Item = (&Item, Policy<'_>)> {
+        self.index.listed().filter_map(|item| Some((item, item.policy()?)))
     }
 }

@@ -4,6 +4,7 @@
 use super::route::GatewayRef;
 use super::service::Service;
 use super::*;
+use crate::catalog::visibility::Labels;
 use crate::flow::{Fact, MtlsMode};
 use crate::validate;
 use MtlsMode::{Disable, Permissive, Strict};

@@ -2,6 +2,7 @@
 
 use api::resource::document::{Key, Place};
 use api::resource::kind::Kind;
+use api::resource::object::Object;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -58,6 +59,19 @@ impl Origin {
     /// The origin of what is made from an object.
     pub fn new(identity: Identity) -> Self {
         Self(Arc::new(identity))
+    }
+
+    /// The origin of what is made from this object.
+    pub fn of(object: &Object) -> Self {
+        Self::new(Identity {
+            kind: object.kind(),
+            namespace: object.namespace().to_owned(),
+            name: object.name().to_owned(),
+            created: object.created.clone(),
+            uid: object.uid.clone(),
+            generation: object.generation,
+            place: object.place.clone(),
+        })
     }
 
     /// The key of the object.

@@ -1,13 +1,15 @@
 //! Pure. Validates DestinationRules.
 
-use super::finding::Findings;
-use super::{origin, value};
+use super::export;
 use crate::catalog::destination_rule::{
     CertificatePlace, ClientTls, ConnectionPool, DestinationRule, LoadBalancer, OutlierPolicy, PolicyBlocks,
     RootsPlace, Subset, TrafficPolicy,
 };
 use crate::catalog::host;
 use crate::catalog::policy::Mesh;
+use crate::catalog::visibility::Origin;
+use crate::check::finding::Findings;
+use crate::check::value;
 use api::model::cluster::{Balancer, Keepalive, Limits, Outlier};
 use api::model::route::HashKey;
 use api::resource::kind::destination_rule as written;
@@ -42,11 +44,11 @@ pub(super) fn check(
         subsets.push(Subset { name: subset.name.clone(), labels: subset.labels.clone(), policy });
     }
     DestinationRule {
-        origin: origin(object),
+        origin: Origin::of(object),
         host: host::complete(&spec.host, object.namespace(), &mesh.domain),
         policy: policy(f, "spec.trafficPolicy", spec.traffic_policy.as_ref()),
         subsets,
-        export_to: value::rule_export_to(f, "spec.exportTo", &spec.export_to, object.namespace()),
+        export_to: export::rule_export_to(f, "spec.exportTo", &spec.export_to, object.namespace()),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Pure. Validates Gateways.
 
-use super::finding::Findings;
-use super::{origin, value};
 use crate::catalog::gateway::{
     ClientVerification, Gateway, Server, ServerCertificate, ServerHost, ServerProtocol, ServerTls,
 };
+use crate::catalog::visibility::Origin;
+use crate::check::finding::Findings;
+use crate::check::value;
 use api::model::tls::TlsVersion;
 use api::resource::kind::gateway as written;
 use api::resource::object::Object;
@@ -38,7 +39,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Gateway) 
     }
     let services = object.annotations.get(SERVICES);
     let services = services.map(|hosts| hosts.split(',').map(|h| h.trim().to_ascii_lowercase()).collect());
-    Gateway { origin: origin(object), selector: spec.selector.clone(), services, servers }
+    Gateway { origin: Origin::of(object), selector: spec.selector.clone(), services, servers }
 }
 
 /// The namespaces that hosts of a Gateway refer to.

@@ -1,11 +1,13 @@
 //! Pure. Validates MeshConfig, from the ConfigMap `istio` of the root namespace or from a file.
 
-use super::finding::Findings;
+use super::export;
 use super::virtual_service::retry;
-use super::{sidecar, value};
-use crate::catalog::Item;
+use crate::catalog::kind::Item;
+use crate::catalog::kind::sidecar;
 use crate::catalog::policy::{Mesh, PathNormalization};
 use crate::catalog::visibility::ExportTo;
+use crate::check::finding::Findings;
+use crate::check::value;
 use api::format::{self, Place as Within};
 use api::identity::TrustDomain;
 use api::model::access_log::{AccessLog, JsonFormat, LogFormat, LogSink};
@@ -142,7 +144,7 @@ fn exports(f: &mut Findings, path: &str, config: &MeshConfig, mesh: &mut Mesh) {
         // `.` means each object's own namespace, which always sees the object; no other namespace does.
         *target = match names.as_slice() {
             [one] if one == "." || one == "~" => ExportTo::NoNamespace,
-            _ => value::export_to(f, &joined(path, field), names, ""),
+            _ => export::export_to(f, &joined(path, field), names, ""),
         };
     };
     read("defaultServiceExportTo", &config.default_service_export_to, &mut mesh.default_service_export);

@@ -2,17 +2,16 @@
 //!
 //! Parse, don't validate: checked objects have strong types, with complete hosts and numbers in range, so that later
 //! stages need no checks. Every field of a kind is either acted on or refused, so that no user believes a policy to be
-//! in force that is not. One file for each kind; `reference` checks objects against each other.
+//! in force that is not. One file for each kind (`catalog/kind` for
+//! policies); `reference` checks objects against each other.
 
 mod destination_rule;
 mod gateway;
 mod mesh_config;
-mod peer_authentication;
 pub mod reference;
 mod secret;
 mod service_entry;
 mod service;
-mod sidecar;
 mod virtual_service;
 mod workload;
 
@@ -24,19 +23,17 @@ mod fields;
 mod tests;
 
 mod unheeded;
-mod value;
-mod finding;
-mod instead;
+mod export;
 
+use crate::catalog::Change;
+use crate::catalog::kind::{self, Item};
 use crate::catalog::policy::Mesh;
-use crate::catalog::visibility::{Identity, Origin};
-use crate::catalog::{Change, Item};
+use crate::check::finding::Findings;
 use crate::flow::{Fact, Verdict};
 use api::resource::document::{Place, Refusal};
 use api::resource::kind::{Body, Kind};
 use api::resource::object::Object;
 use api::resource::verdict::Version;
-use finding::Findings;
 use std::sync::Arc;
 
 /// The result of validating one object.
@@ -101,6 +98,9 @@ fn refuse(verdicts: &mut Vec<Verdict>, refusal: Refusal) {
 }
 
 fn item(f: &mut Findings, place: &Place, object: &Object, mesh: &Mesh) -> Item {
+    if let Some(item) = kind::check(f, object, mesh) {
+        return item;
+    }
     match &object.body {
         Body::Namespace(_) => Item::Namespace(object.labels.clone()),
         Body::Service(body) => {
@@ -121,28 +121,9 @@ fn item(f: &mut Findings, place: &Place, object: &Object, mesh: &Mesh) -> Item {
         }
         Body::IstioGateway(spec) => Item::Gateway(Arc::new(gateway::check(f, object, spec))),
         Body::ServiceEntry(spec) => Item::ServiceEntry(service_entry::check(f, object, spec)),
-        Body::Sidecar(spec) => Item::Sidecar(Arc::new(sidecar::check(f, object, spec, mesh))),
-        Body::PeerAuthentication(spec) => {
-            Item::PeerAuthentication(Arc::new(peer_authentication::check(f, object, spec, mesh)))
-        }
-        Body::ServiceAccount(_)
-        | Body::Deployment(_)
-        | Body::StatefulSet(_)
-        | Body::ReplicaSet(_)
-        | Body::Job(_) => Item::Other,
+        // Kinds that do not affect the mesh. `kind::check` names each kind that it leaves to this function.
+        _ => Item::Other,
     }
-}
-
-fn origin(object: &Object) -> Origin {
-    Origin::new(Identity {
-        kind: object.kind(),
-        namespace: object.namespace().to_owned(),
-        name: object.name().to_owned(),
-        created: object.created.clone(),
-        uid: object.uid.clone(),
-        generation: object.generation,
-        place: object.place.clone(),
-    })
 }
 
 /// Parses a MeshConfig that is not an object of the cluster, such as a file named on the command line.

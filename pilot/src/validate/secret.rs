@@ -1,8 +1,8 @@
 //! Pure. Extracts certificates, keys and roots from Secrets. Other Secrets do not affect the mesh.
 
-use super::finding::Findings;
-use crate::catalog::Item;
+use crate::catalog::kind::Item;
 use crate::catalog::policy::TlsSecret;
+use crate::check::finding::Findings;
 use api::resource::object::Object;
 use k8s_openapi::api::core::v1::Secret;
 use std::sync::Arc;

@@ -1,12 +1,13 @@
 //! Pure. Validates Kubernetes Services, Endpoints and EndpointSlices.
 
-use super::finding::Findings;
-use super::{origin, value};
-use crate::catalog::Item;
+use super::export;
 use crate::catalog::host;
+use crate::catalog::kind::Item;
 use crate::catalog::policy::Mesh;
 use crate::catalog::service::{Registry, Resolution, Service, ServicePort, StaticEndpoint, TargetPort};
-use crate::catalog::visibility::{ExportTo, Labels};
+use crate::catalog::visibility::{ExportTo, Labels, Origin};
+use crate::check::finding::Findings;
+use crate::check::value;
 use crate::flow::Protocol;
 use api::resource::object::Object;
 use ipnet::IpNet;
@@ -23,14 +24,14 @@ pub(super) fn service(f: &mut Findings, object: &Object, body: &core::Service, m
     let headless = external.is_none() && spec.cluster_ip.as_deref() == Some("None");
     let export = object.annotations.get("networking.istio.io/exportTo").map_or(ExportTo::Unset, |text| {
         let names: Vec<String> = text.split(',').map(|n| n.trim().to_owned()).collect();
-        value::export_to(f, "metadata.annotations[networking.istio.io/exportTo]", &names, object.namespace())
+        export::export_to(f, "metadata.annotations[networking.istio.io/exportTo]", &names, object.namespace())
     });
     let endpoints = external.iter().filter(|name| value::host(f, "spec.externalName", name, false));
     Service {
         host: host::service_host(object.name(), object.namespace(), &mesh.domain),
         name: object.name().to_owned(),
         namespace: object.namespace().to_owned(),
-        origin: origin(object),
+        origin: Origin::of(object),
         registry: Registry::Kubernetes,
         endpoints: endpoints
             .map(|name| plain_endpoint(name.clone(), BTreeMap::new(), true))

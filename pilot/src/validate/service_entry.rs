@@ -1,9 +1,10 @@
 //! Pure. Validates ServiceEntries. Each host becomes a service.
 
-use super::finding::Findings;
-use super::{origin, service, value};
+use super::{export, service};
 use crate::catalog::service::{Registry, Resolution, Service, ServicePort, StaticEndpoint, TargetPort};
-use crate::catalog::visibility::Labels;
+use crate::catalog::visibility::{Labels, Origin};
+use crate::check::finding::Findings;
+use crate::check::value;
 use crate::flow::Protocol;
 use api::resource::kind::service_entry as written;
 use api::resource::object::Object;
@@ -23,7 +24,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::ServiceEn
         host: String::new(),
         name: String::new(),
         namespace: object.namespace().to_owned(),
-        origin: origin(object),
+        origin: Origin::of(object),
         registry: Registry::External,
         addresses,
         allocated: vec![],
@@ -41,7 +42,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::ServiceEn
         selector: spec.workload_selector.as_ref().map(|s| s.labels.clone()),
         publish_not_ready: false,
         subject_alt_names: spec.subject_alt_names.clone(),
-        export_to: value::export_to(f, "spec.exportTo", &spec.export_to, object.namespace()),
+        export_to: export::export_to(f, "spec.exportTo", &spec.export_to, object.namespace()),
         translates_ports: value::translates_ports(object),
     };
     warn_of_unidentified_traffic(f, spec, &template);

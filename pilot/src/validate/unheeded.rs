@@ -2,7 +2,7 @@
 //! so they are warnings: users must not believe that they are in force. Fields not listed here are either acted on or
 //! do not concern the mesh.
 
-use super::finding::Findings;
+use crate::check::finding::Findings;
 use api::resource::object::Object;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::EndpointSlice;

@@ -1,7 +1,7 @@
 //! Pure. Converts a Pod to a workload.
 
-use super::finding::Findings;
 use crate::catalog::workload::{ContainerPort, Workload};
+use crate::check::finding::Findings;
 use api::name::NodeKind;
 use api::resource::object::Object;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};

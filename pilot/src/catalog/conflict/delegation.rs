@@ -2,9 +2,10 @@
 //! they are not exported to the namespace of the root, or one of their matches lies outside the root's match.
 
 use super::Conflicts;
+use crate::catalog::kind::Item;
 use crate::catalog::route::{HttpAction, RouteSet};
 use crate::catalog::visibility::ExportTo;
-use crate::catalog::{Catalog, Item, delegate};
+use crate::catalog::{Catalog, delegate};
 use api::resource::document::Key;
 use api::resource::kind::Kind;
 use std::collections::BTreeSet;

@@ -1,41 +1,22 @@
-//! Pure. Finds conflicts between PeerAuthentications and between Sidecars. For each workload, the oldest policy of its
-//! namespace that selects it applies; the others do not.
+//! Pure. Finds conflicts between policies of one kind. For each workload, the oldest policy of its namespace that selects
+//! it applies; the others do not.
 
 use super::{Conflicts, winner};
 use crate::catalog::Catalog;
-use crate::catalog::visibility::{Labels, Origin, selects};
+use crate::catalog::kind::policy::Policy;
+use crate::catalog::visibility::{Labels, selects};
 use crate::catalog::workload::Workload;
+use api::resource::kind::Kind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A policy and the workloads that it applies to.
-struct Policy<'a> {
-    origin: &'a Origin,
-    selector: Option<&'a Labels>,
-}
-
+/// Compares the policies of each kind and namespace, the oldest first.
 pub(super) fn find(catalog: &Catalog, found: &mut Conflicts) {
-    let index = &catalog.index;
-    let peers = index.peer_authentications.iter();
-    let peers = peers.map(|p| Policy { origin: &p.origin, selector: p.selector.as_ref() });
-    compare(catalog, "spec.selector", peers, found);
-    let sidecars = index.sidecars.iter();
-    let sidecars = sidecars.map(|s| Policy { origin: &s.origin, selector: s.selector.as_ref() });
-    compare(catalog, "spec.workloadSelector", sidecars, found);
-}
-
-/// Compares the policies of each namespace, oldest first.
-fn compare<'a>(
-    catalog: &Catalog,
-    path: &str,
-    policies: impl Iterator<Item = Policy<'a>>,
-    found: &mut Conflicts,
-) {
-    let mut by_namespace: BTreeMap<&str, Vec<Policy>> = BTreeMap::new();
-    for policy in policies {
-        by_namespace.entry(&policy.origin.namespace).or_default().push(policy);
+    let mut all: BTreeMap<(Kind, &str), Vec<Policy>> = BTreeMap::new();
+    for (_, policy) in catalog.policies().filter(|(_, policy)| policy.exclusive) {
+        all.entry((policy.origin.kind, &policy.origin.namespace)).or_default().push(policy);
     }
-    for (namespace, policies) in &by_namespace {
+    for ((_, namespace), policies) in &all {
         for (at, later) in policies.iter().enumerate() {
             let reason = match later.selector {
                 None => whole_namespace(policies, at, &catalog.mesh().root_namespace),
@@ -43,7 +24,7 @@ fn compare<'a>(
                     .or_else(|| shared(catalog, namespace, &policies[..at], later, selector)),
             };
             if let Some(reason) = reason {
-                found.add(later.origin, path, reason, "merge the two, or delete one");
+                found.add(later.origin, later.path, reason, "merge the two, or delete one");
             }
         }
     }

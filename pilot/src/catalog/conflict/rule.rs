@@ -2,8 +2,9 @@
 //! oldest first; of rules with different `exportTo`, the oldest that a client sees applies.
 
 use super::{Conflicts, in_namespaces, viewers, winner};
+use crate::catalog::Catalog;
 use crate::catalog::destination_rule::{DestinationRule, TrafficPolicy};
-use crate::catalog::{Catalog, Item};
+use crate::catalog::kind::Item;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn find(catalog: &Catalog, found: &mut Conflicts) {

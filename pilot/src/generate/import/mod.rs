@@ -4,7 +4,7 @@
 //! and by those of its hosts that the Sidecar names; it also imports its destination services, in whatever namespace,
 //! so that its routes work. Unlike Istio, its other hosts are not imported.
 
-use crate::catalog::policy::Sidecar;
+use crate::catalog::kind::sidecar::Sidecar;
 use crate::catalog::route::{GatewayRef, RouteSet};
 use crate::catalog::service::Service;
 use crate::catalog::{Catalog, host};

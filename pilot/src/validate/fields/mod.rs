@@ -4,7 +4,7 @@
 //! `examples.yaml` holds accepted objects. Together they set every field that is acted on.
 
 use super::object;
-use crate::catalog::Item;
+use crate::catalog::kind::Item;
 use crate::catalog::policy::Mesh;
 use api::resource::document::Place;
 use api::resource::kind::{self, descriptors};

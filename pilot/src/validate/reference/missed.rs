@@ -2,9 +2,10 @@
 //! percentage of too few endpoints. They are accepted with a warning, since other objects may be added or changed.
 
 use super::Finder;
-use crate::catalog::Item;
 use crate::catalog::destination_rule::{ClientTls, DestinationRule};
-use crate::catalog::policy::{EgressHost, EgressNamespace, PeerAuthentication, Sidecar};
+use crate::catalog::kind::Item;
+use crate::catalog::kind::peer_authentication::PeerAuthentication;
+use crate::catalog::kind::sidecar::{EgressHost, EgressNamespace, Sidecar};
 use crate::catalog::route::{GatewayRef, RouteSet, SourceMatch};
 use crate::catalog::service::{Resolution, Service, StaticEndpoint};
 use crate::catalog::visibility::selects;

@@ -8,10 +8,11 @@ mod credential;
 mod missed;
 
 use crate::catalog::destination_rule::DestinationRule;
+use crate::catalog::kind::Item;
 use crate::catalog::route::{Destination, GatewayRef, HttpAction, RouteSet};
 use crate::catalog::service::Registry;
 use crate::catalog::visibility::{Labels, selects};
-use crate::catalog::{Catalog, Item, host};
+use crate::catalog::{Catalog, host};
 use crate::flow::Fact;
 use crate::validate::judge;
 use api::resource::check::{Given, Report};
@@ -117,6 +118,9 @@ type Found = Vec<(Severity, Refusal)>;
 
 fn broken(catalog: &Catalog, key: &Key, item: &Item, place: &Place) -> Found {
     let mut finder = Finder { catalog, key, place, found: vec![] };
+    if let Some(policy) = item.policy() {
+        finder.chosen(policy.path, policy.selector);
+    }
     match item {
         Item::Routes(set) => finder.route_set(set),
         Item::DestinationRule(rule) => finder.destination_rule(rule),
@@ -124,14 +128,8 @@ fn broken(catalog: &Catalog, key: &Key, item: &Item, place: &Place) -> Found {
             finder.warn("spec.selector", "selects no pod".into(), "correct it, or start a gateway");
         }
         Item::Gateway(gateway) => finder.gateway_secrets(gateway),
-        Item::PeerAuthentication(policy) => {
-            finder.chosen("spec.selector", policy.selector.as_ref());
-            finder.policy_ports(policy);
-        }
-        Item::Sidecar(sidecar) => {
-            finder.chosen("spec.workloadSelector", sidecar.selector.as_ref());
-            finder.imports(sidecar);
-        }
+        Item::PeerAuthentication(policy) => finder.policy_ports(policy),
+        Item::Sidecar(sidecar) => finder.imports(sidecar),
         Item::Endpoints { service, endpoints } if !service.is_empty() => finder.endpoints(service, endpoints),
         _ => {}
     }

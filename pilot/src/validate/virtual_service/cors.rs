@@ -1,8 +1,8 @@
 //! Pure. Validates CORS policies, which decide which other origins' pages may read responses.
 
 use super::{header, matching};
-use crate::validate::finding::Findings;
-use crate::validate::value;
+use crate::check::finding::Findings;
+use crate::check::value;
 use api::model::filter::cors::CorsPolicy;
 use api::model::matcher::{Fraction, StringMatch};
 use api::resource::kind::virtual_service as written;

@@ -3,8 +3,8 @@
 use super::Context;
 use crate::catalog::host;
 use crate::catalog::route::Destination;
-use crate::validate::finding::Findings;
-use crate::validate::value;
+use crate::check::finding::Findings;
+use crate::check::value;
 use api::resource::kind::virtual_service as written;
 
 pub(super) fn destination(

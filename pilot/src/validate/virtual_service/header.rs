@@ -1,6 +1,6 @@
 //! Pure. Validates changes to headers.
 
-use crate::validate::finding::Findings;
+use crate::check::finding::Findings;
 use api::format::{self, Place};
 use api::model::matcher::{HeaderAction, HeaderMutations, HeaderWrite};
 use api::resource::kind::virtual_service as written;

@@ -3,8 +3,8 @@
 use super::destination::{destination, weights};
 use super::{Context, cors, header, matching, retry};
 use crate::catalog::route::{HttpAction, HttpDestination, HttpRoute, Mirror};
-use crate::validate::finding::Findings;
-use crate::validate::value;
+use crate::check::finding::Findings;
+use crate::check::value;
 use api::model::filter::FilterOverride;
 use api::model::filter::fault::{AbortStatus, Fault, FaultAbort, FaultDelay};
 use api::model::matcher::Fraction;

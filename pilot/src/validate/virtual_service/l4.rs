@@ -5,8 +5,8 @@ use super::destination::{destination, weights};
 use super::matching::{Conditions, source};
 use crate::catalog::host;
 use crate::catalog::route::{TcpDestination, TcpMatch, TcpRoute, TlsMatch, TlsRoute};
-use crate::validate::finding::Findings;
-use crate::validate::value;
+use crate::check::finding::Findings;
+use crate::check::value;
 use api::resource::kind::virtual_service as written;
 use std::net::IpAddr;
 

@@ -3,8 +3,8 @@
 use super::{Context, gateways, header};
 use crate::catalog::route::{HttpMatch, SourceMatch};
 use crate::catalog::visibility::Labels;
-use crate::validate::finding::Findings;
-use crate::validate::value;
+use crate::check::finding::Findings;
+use crate::check::value;
 use api::model::matcher::{HeaderMatch, HeaderTest, Pattern, QueryMatch, StringMatch};
 use api::model::route::PathMatch;
 use api::resource::kind::virtual_service as written;

@@ -13,11 +13,13 @@ mod destination;
 mod matching;
 mod header;
 
-use super::finding::Findings;
-use super::{origin, value};
+use super::export;
 use crate::catalog::host;
 use crate::catalog::policy::Mesh;
 use crate::catalog::route::{GatewayRef, HttpAction, RouteSet};
+use crate::catalog::visibility::Origin;
+use crate::check::finding::Findings;
+use crate::check::value;
 use api::resource::kind::virtual_service as written;
 use api::resource::object::Object;
 
@@ -49,13 +51,13 @@ pub(super) fn check(
     }
     unreachable::warn(f, spec);
     RouteSet {
-        origin: origin(object),
+        origin: Origin::of(object),
         tls: l4::tls(f, spec, context),
         tcp: l4::tcp(f, spec, context),
         hosts,
         gateways: if gateways.is_empty() { vec![GatewayRef::Mesh] } else { gateways },
         http,
-        export_to: value::rule_export_to(f, "spec.exportTo", &spec.export_to, own),
+        export_to: export::rule_export_to(f, "spec.exportTo", &spec.export_to, own),
         otherwise: None,
     }
 }

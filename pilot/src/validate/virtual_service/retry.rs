@@ -1,8 +1,8 @@
 //! Pure. Validates retry policies, of routes and of the mesh.
 
 use crate::catalog::route::Retries;
-use crate::validate::finding::Findings;
-use crate::validate::value;
+use crate::check::finding::Findings;
+use crate::check::value;
 use api::model::route::RetryOn;
 use api::resource::kind::virtual_service as written;
 

@@ -2,7 +2,7 @@
 //! that they would match.
 
 use crate::catalog::host;
-use crate::validate::finding::Findings;
+use crate::check::finding::Findings;
 use api::resource::kind::virtual_service as written;
 use std::collections::BTreeMap;
 

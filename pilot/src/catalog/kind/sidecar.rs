@@ -1,10 +1,100 @@
-//! Pure. Validates Sidecars.
+//! Pure. Sidecars: which hosts the proxies of a workload see.
 
-use super::finding::Findings;
-use super::{origin, value};
-use crate::catalog::policy::{EgressHost, EgressNamespace, Mesh, OutboundPolicy, Sidecar};
+use super::policy::Policy;
+use crate::catalog::host;
+use crate::catalog::policy::{Mesh, OutboundPolicy};
+use crate::catalog::visibility::{Labels, Origin};
+use crate::check::finding::Findings;
+use crate::check::value;
 use api::resource::kind::sidecar as written;
 use api::resource::object::Object;
+
+/// A Sidecar.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sidecar {
+    /// The object.
+    pub origin: Origin,
+    /// Labels of the workloads that it selects; absent: the whole namespace, or in the root namespace the whole mesh.
+    pub selector: Option<Labels>,
+    /// The hosts that its proxies see; empty: all, unless `excluded` names some.
+    pub egress: Vec<EgressHost>,
+    /// Hosts that its proxies do not see, regardless of `egress`.
+    pub excluded: Vec<EgressHost>,
+    /// Policy for unknown destinations; absent: the mesh's.
+    pub outbound: Option<OutboundPolicy>,
+}
+
+impl Sidecar {
+    pub(super) fn policy(&self) -> Policy<'_> {
+        Policy {
+            origin: &self.origin,
+            selector: self.selector.as_ref(),
+            path: "spec.workloadSelector",
+            exclusive: true,
+            shared: true,
+        }
+    }
+
+    /// Whether proxies in namespace `own` see the host of a service in `namespace`.
+    pub fn imports(&self, own: &str, namespace: &str, host: &str) -> bool {
+        let covers = |pattern: &str| host::covers(pattern, host);
+        self.takes(own, namespace, covers) && !self.excludes(own, namespace, host)
+    }
+
+    /// Whether proxies in namespace `own` see a VirtualService of `namespace` for a host or host pattern. A pattern is
+    /// visible if it overlaps with an imported host.
+    pub fn imports_route(&self, own: &str, namespace: &str, host: &str) -> bool {
+        self.takes(own, namespace, |pattern| host::overlap(pattern, host))
+            && !self.excludes(own, namespace, host)
+    }
+
+    fn excludes(&self, own: &str, namespace: &str, host: &str) -> bool {
+        self.excluded.iter().any(|e| e.is_from(own, namespace) && host::covers(&e.host, host))
+    }
+
+    fn takes(&self, own: &str, namespace: &str, matches: impl Fn(&str) -> bool) -> bool {
+        let named = |e: &EgressHost| e.is_from(own, namespace) && matches(&e.host);
+        self.everything() || self.egress.iter().any(named)
+    }
+
+    fn everything(&self) -> bool {
+        self.egress.is_empty() && self.excluded.is_empty()
+    }
+}
+
+/// A host that a Sidecar imports or excludes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EgressHost {
+    /// The namespaces of the services.
+    pub namespace: EgressNamespace,
+    /// Host, `*` or `*.suffix`.
+    pub host: String,
+}
+
+impl EgressHost {
+    /// Whether this entry applies to services in `namespace`, for proxies in namespace `own`.
+    fn is_from(&self, own: &str, namespace: &str) -> bool {
+        match &self.namespace {
+            EgressNamespace::Any => true,
+            EgressNamespace::Own => own == namespace,
+            EgressNamespace::NoNamespace => false,
+            EgressNamespace::Named(name) => name == namespace,
+        }
+    }
+}
+
+/// The namespaces of an `EgressHost`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EgressNamespace {
+    /// `*`
+    Any,
+    /// `.`
+    Own,
+    /// `~`
+    NoNamespace,
+    /// A namespace by name.
+    Named(String),
+}
 
 pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, mesh: &Mesh) -> Sidecar {
     f.unserved("spec.ingress", &spec.ingress);
@@ -63,11 +153,11 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
     }
     let policy = spec.outbound_traffic_policy.as_ref();
     let outbound = policy.and_then(|p| outbound(f, "spec.outboundTrafficPolicy", p));
-    Sidecar { origin: origin(object), selector, egress, excluded, outbound }
+    Sidecar { origin: Origin::of(object), selector, egress, excluded, outbound }
 }
 
 /// Parses `outboundTrafficPolicy`, which MeshConfig has too.
-pub(super) fn outbound(
+pub(crate) fn outbound(
     f: &mut Findings,
     path: &str,
     policy: &written::OutboundTrafficPolicy,

@@ -1,17 +1,16 @@
 //! Pure. Parses the values that several kinds share: durations, ports, percentages, hosts, subnets, visibility.
 
 use super::finding::Findings;
-use crate::catalog::visibility::ExportTo;
 use api::model::matcher::Fraction;
 use api::process::duration;
 use api::resource::object::Object;
 use ipnet::IpNet;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 /// Parses a duration of whole milliseconds, at least one; `None` if absent or refused.
-pub(super) fn period(f: &mut Findings, path: &str, text: Option<&str>) -> Option<Duration> {
+pub(crate) fn period(f: &mut Findings, path: &str, text: Option<&str>) -> Option<Duration> {
     let period = any_period(f, path, text)?;
     let shown = text.unwrap_or_default();
     if period < Duration::from_millis(1) {
@@ -26,12 +25,12 @@ pub(super) fn period(f: &mut Findings, path: &str, text: Option<&str>) -> Option
 }
 
 /// Parses a duration that may be zero.
-pub(super) fn any_period(f: &mut Findings, path: &str, text: Option<&str>) -> Option<Duration> {
+pub(crate) fn any_period(f: &mut Findings, path: &str, text: Option<&str>) -> Option<Duration> {
     duration::parse(text?).map_err(|reason| f.error(path, reason, "correct the duration")).ok()
 }
 
 /// Parses a port number; 0 if refused.
-pub(super) fn port(f: &mut Findings, path: &str, number: i64) -> u16 {
+pub(crate) fn port(f: &mut Findings, path: &str, number: i64) -> u16 {
     match u16::try_from(number) {
         Ok(port) if port != 0 => port,
         _ => {
@@ -42,7 +41,7 @@ pub(super) fn port(f: &mut Findings, path: &str, number: i64) -> u16 {
 }
 
 /// Parses a percentage.
-pub(super) fn share(f: &mut Findings, path: &str, percent: f64) -> Fraction {
+pub(crate) fn share(f: &mut Findings, path: &str, percent: f64) -> Fraction {
     if !(0.0..=100.0).contains(&percent) {
         f.error(path, format!("{percent} is not a percentage"), "write a number from 0 to 100");
     }
@@ -50,12 +49,12 @@ pub(super) fn share(f: &mut Findings, path: &str, percent: f64) -> Fraction {
 }
 
 /// Checks a domain name or an IP address. With `wildcard`, the first label may begin with `*`.
-pub(super) fn host(f: &mut Findings, path: &str, text: &str, wildcard: bool) -> bool {
+pub(crate) fn host(f: &mut Findings, path: &str, text: &str, wildcard: bool) -> bool {
     text.parse::<IpAddr>().is_ok() || domain(f, path, text, wildcard)
 }
 
 /// Checks a domain name. With `wildcard`, the first label may begin with `*`.
-pub(super) fn domain(f: &mut Findings, path: &str, text: &str, wildcard: bool) -> bool {
+pub(crate) fn domain(f: &mut Findings, path: &str, text: &str, wildcard: bool) -> bool {
     if text.is_empty() {
         f.missing(path);
         return false;
@@ -74,7 +73,7 @@ pub(super) fn domain(f: &mut Findings, path: &str, text: &str, wildcard: bool) -
 
 /// Checks a host of a Gateway's server or of a Sidecar: `*`, `*.domain`, or a name of several labels, since these hosts
 /// are not completed by a namespace.
-pub(super) fn full_host(f: &mut Findings, path: &str, text: &str, address: bool) -> bool {
+pub(crate) fn full_host(f: &mut Findings, path: &str, text: &str, address: bool) -> bool {
     if text == "*" {
         return true;
     }
@@ -98,7 +97,7 @@ pub(super) fn full_host(f: &mut Findings, path: &str, text: &str, address: bool)
 }
 
 /// Checks an SNI name. Labels may contain underscores, as in `outbound_.80_._.a.b`.
-pub(super) fn server_name(f: &mut Findings, path: &str, text: &str) {
+pub(crate) fn server_name(f: &mut Findings, path: &str, text: &str) {
     let label = |l: &str| {
         !l.is_empty()
             && l.len() <= 63
@@ -111,7 +110,7 @@ pub(super) fn server_name(f: &mut Findings, path: &str, text: &str) {
 
 /// Whether a text is a domain name, optionally with a trailing dot. The last label must not be a number, or the name
 /// would be taken for an address.
-pub(super) fn is_domain(text: &str) -> bool {
+pub(crate) fn is_domain(text: &str) -> bool {
     let labels = text.strip_suffix('.').unwrap_or(text);
     let number = |l: &str| l.bytes().all(|b| b.is_ascii_digit());
     text.len() <= 255
@@ -130,12 +129,12 @@ fn is_pattern(text: &str) -> bool {
 }
 
 /// Whether a text is an RFC 1123 label, of any case: Istio accepts capitals in names that Kubernetes does not check.
-pub(super) fn is_label(text: &str) -> bool {
+pub(crate) fn is_label(text: &str) -> bool {
     api::resource::name::is_label(&text.to_ascii_lowercase())
 }
 
 /// Checks the name of a namespace. Capitals are no error in Istio, although no namespace can have such a name.
-pub(super) fn namespace(f: &mut Findings, path: &str, text: &str) -> bool {
+pub(crate) fn namespace(f: &mut Findings, path: &str, text: &str) -> bool {
     if !is_label(text) {
         return false;
     }
@@ -150,7 +149,7 @@ pub(super) fn namespace(f: &mut Findings, path: &str, text: &str) -> bool {
 }
 
 /// Checks labels that are compared with those of workloads, by Kubernetes' syntax.
-pub(super) fn labels(f: &mut Findings, path: &str, labels: &BTreeMap<String, String>) {
+pub(crate) fn labels(f: &mut Findings, path: &str, labels: &BTreeMap<String, String>) {
     for (key, value) in labels {
         let (prefix, name) = key.rsplit_once('/').map_or((None, key.as_str()), |(p, n)| (Some(p), n));
         let named = !name.is_empty() && name.len() <= 63 && is_label_text(name);
@@ -172,7 +171,7 @@ fn is_label_text(text: &str) -> bool {
 
 /// Parses labels that select workloads; `path` is that of the labels. Absent labels select all workloads, with a
 /// warning if a selector was written.
-pub(super) fn selector(f: &mut Findings, path: &str, labels: Option<&BTreeMap<String, String>>) {
+pub(crate) fn selector(f: &mut Findings, path: &str, labels: Option<&BTreeMap<String, String>>) {
     let Some(labels) = labels else { return };
     if labels.is_empty() {
         f.warn(path, "is empty: every workload of the namespace is selected", "name labels, or remove it");
@@ -191,7 +190,7 @@ pub(super) fn selector(f: &mut Findings, path: &str, labels: Option<&BTreeMap<St
 }
 
 /// Parses an address or a subnet.
-pub(super) fn subnet(f: &mut Findings, path: &str, text: &str) -> Option<IpNet> {
+pub(crate) fn subnet(f: &mut Findings, path: &str, text: &str) -> Option<IpNet> {
     let parsed = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
     if parsed.is_none() {
         f.error(
@@ -204,61 +203,12 @@ pub(super) fn subnet(f: &mut Findings, path: &str, text: &str) -> Option<IpNet> 
 }
 
 /// Parses several addresses or subnets.
-pub(super) fn subnets(f: &mut Findings, path: &str, texts: &[String]) -> Vec<IpNet> {
+pub(crate) fn subnets(f: &mut Findings, path: &str, texts: &[String]) -> Vec<IpNet> {
     texts.iter().enumerate().filter_map(|(i, t)| subnet(f, &format!("{path}[{i}]"), t)).collect()
 }
 
-/// Parses `exportTo` of a service: `~` hides it from every namespace.
-pub(super) fn export_to(f: &mut Findings, path: &str, names: &[String], own: &str) -> ExportTo {
-    match names {
-        [one] if one == "~" => ExportTo::NoNamespace,
-        _ => rule_export_to(f, path, names, own),
-    }
-}
-
-/// Parses `exportTo` of a VirtualService or DestinationRule, where `~` is refused: some namespace must see it.
-pub(super) fn rule_export_to(f: &mut Findings, path: &str, names: &[String], own: &str) -> ExportTo {
-    match names {
-        [] => return ExportTo::Unset,
-        [one] if one == "*" => return ExportTo::All,
-        [one] if one == "~" => {
-            f.error(
-                format!("{path}[0]"),
-                "`~` would hide the object from every namespace",
-                "write `.`, or delete it",
-            );
-            return ExportTo::NoNamespace;
-        }
-        _ => {}
-    }
-    let mut namespaces = BTreeSet::new();
-    for (i, name) in names.iter().enumerate() {
-        let path = format!("{path}[{i}]");
-        let name = match name.as_str() {
-            "*" | "~" => {
-                f.error(path, format!("`{name}` cannot be combined with other entries"), "keep one of them");
-                continue;
-            }
-            "." => own,
-            name if namespace(f, &path, name) => name,
-            name => {
-                f.error(
-                    path,
-                    format!("`{name}` is not a valid namespace"),
-                    "write `.`, `*`, `~` or a namespace",
-                );
-                continue;
-            }
-        };
-        if !namespaces.insert(name.to_owned()) {
-            f.error(path, format!("namespace `{name}` is a duplicate"), "keep one of the two");
-        }
-    }
-    ExportTo::Namespaces(namespaces)
-}
-
 /// Checks a regular expression in RE2 syntax.
-pub(super) fn regex(f: &mut Findings, path: &str, pattern: &str) -> bool {
+pub(crate) fn regex(f: &mut Findings, path: &str, pattern: &str) -> bool {
     if pattern.is_empty() {
         f.error(path, "is empty", "write an expression, or leave the condition out");
         return false;
@@ -283,7 +233,7 @@ pub(super) fn regex(f: &mut Findings, path: &str, pattern: &str) -> bool {
 }
 
 /// Returns the name of the Secret that a `credentialName` refers to.
-pub(super) fn secret<'a>(f: &mut Findings, path: &str, reference: &'a str) -> &'a str {
+pub(crate) fn secret<'a>(f: &mut Findings, path: &str, reference: &'a str) -> &'a str {
     let name = secret_name(reference);
     if name.contains("://") {
         let reason = "a reference to anything but a Secret is not supported by this version";
@@ -295,7 +245,7 @@ pub(super) fn secret<'a>(f: &mut Findings, path: &str, reference: &'a str) -> &'
 }
 
 /// The name in a reference to a Secret, without a `kubernetes://` prefix.
-pub(super) fn secret_name(reference: &str) -> &str {
+pub(crate) fn secret_name(reference: &str) -> &str {
     reference.strip_prefix("kubernetes://").unwrap_or(reference)
 }
 
@@ -303,7 +253,7 @@ pub(super) fn secret_name(reference: &str) -> &str {
 const MAX_REGEX: usize = 1024;
 /// Whether gateways listen on the target ports of a Service rather than on its own. Istio's label
 /// `experimental.istio.io/disable-gateway-port-translation` turns this off.
-pub(super) fn translates_ports(object: &Object) -> bool {
+pub(crate) fn translates_ports(object: &Object) -> bool {
     let label = object.labels.get("experimental.istio.io/disable-gateway-port-translation");
     label.is_none_or(|value| value != "true")
 }

@@ -9,45 +9,45 @@ use std::fmt::Display;
 
 /// Findings about one object.
 #[derive(Debug)]
-pub(super) struct Findings<'a> {
+pub(crate) struct Findings<'a> {
     place: &'a Place,
     object: &'a Object,
-    pub(super) errors: Vec<Refusal>,
-    pub(super) warnings: Vec<Refusal>,
+    pub(crate) errors: Vec<Refusal>,
+    pub(crate) warnings: Vec<Refusal>,
 }
 
 impl<'a> Findings<'a> {
-    pub(super) fn new(place: &'a Place, object: &'a Object) -> Self {
+    pub(crate) fn new(place: &'a Place, object: &'a Object) -> Self {
         Self { place, object, errors: vec![], warnings: vec![] }
     }
 
     /// Adds an error: the object cannot be accepted.
-    pub(super) fn error(&mut self, path: impl Display, reason: impl Display, next: &str) {
+    pub(crate) fn error(&mut self, path: impl Display, reason: impl Display, next: &str) {
         let refusal = self.refusal(&path, &reason, next);
         self.errors.push(refusal);
     }
 
     /// Adds a warning: the object is accepted, but may not do what its author wants.
-    pub(super) fn warn(&mut self, path: impl Display, reason: impl Display, next: &str) {
+    pub(crate) fn warn(&mut self, path: impl Display, reason: impl Display, next: &str) {
         let refusal = self.refusal(&path, &reason, next);
         self.warnings.push(refusal);
     }
 
     /// Adds an error for a missing field.
-    pub(super) fn missing(&mut self, path: impl Display) {
+    pub(crate) fn missing(&mut self, path: impl Display) {
         self.error(path, "is missing", "set a value");
     }
 
     /// Adds an error for a field that exists in Istio but is not supported. A value equivalent to the unset field is
     /// accepted.
-    pub(super) fn unserved(&mut self, path: impl Display, field: &Unserved) {
+    pub(crate) fn unserved(&mut self, path: impl Display, field: &Unserved) {
         if field.is_set() {
             self.not_supported(path, "is");
         }
     }
 
     /// Like `unserved`, for a feature that the caller names.
-    pub(super) fn not_supported(&mut self, path: impl Display, what: &str) {
+    pub(crate) fn not_supported(&mut self, path: impl Display, what: &str) {
         let path = path.to_string();
         let next = instead(&path);
         self.error(path, format!("{what} not supported by this version"), next);
