@@ -45,6 +45,7 @@ pub mod inject;
 pub mod sign;
 pub mod world;
 
+pub mod request;
 pub mod sandbox;
 pub mod tls;
 

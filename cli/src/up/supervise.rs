@@ -149,6 +149,8 @@ fn claim(context: &Context, up: &Up) -> Result<(), Failure> {
     }
     let written = lock(context, up, []).and_then(|lock| lock.write(&folder));
     written.map_err(|error| {
+        // The folders that were created take no space; what remains of them is told nowhere else.
+        let _ = lock::remove(state);
         let next = "choose another with --state DIR";
         Failure::blocked(format!("the state folder {} cannot be used: {error}", state.root().display()), next)
     })
@@ -168,7 +170,13 @@ fn lock(context: &Context, up: &Up, children: impl IntoIterator<Item = u32>) -> 
             programs.push(program);
         }
     }
-    Ok(Lock { supervisor, children, programs, gateway: up.gateway.to_string(), egress: up.egress })
+    Ok(Lock {
+        supervisor,
+        children,
+        programs,
+        gateway: up.gateway.to_string(),
+        egress: up.egress,
+    })
 }
 
 async fn live(
@@ -412,12 +420,7 @@ impl Mesh {
     /// Why workloads cannot create pods.
     fn forbidden(&self) -> Vec<String> {
         let world = self.context.shared.read();
-        let all = world.objects.iter();
-        all.filter_map(|(key, object)| {
-            let reason = workload::account::forbidden(&world.objects, key, object)?;
-            Some(format!("no pods are created for {key}: {reason}"))
-        })
-        .collect()
+        world.forbidden.iter().map(|(key, reason)| format!("no pods are created for {key}: {reason}")).collect()
     }
 
     /// Reports why pods are not ready.

@@ -6,6 +6,7 @@
 
 mod bounds;
 mod foreign;
+mod full;
 mod harness;
 mod jobs;
 mod verbs;
