@@ -17,7 +17,7 @@ use crate::kubelet::check::{self, check};
 use crate::kubelet::host_port::{self, Claim};
 use crate::kubelet::template::{pod_place, pod_spec};
 use crate::kubelet::workload::account;
-use crate::kubelet::{history, name, rules};
+use crate::kubelet::{history, limit, name, rules};
 use crate::manifest::object::{Key, desired, text};
 use crate::up::clock::now;
 use crate::up::context::Context;
@@ -54,6 +54,8 @@ pub async fn apply(context: &Arc<Context>, request: &Apply) -> ChangeResponse {
     }
     response.warnings.extend(request.objects.iter().flat_map(check::warnings));
     response.warnings.extend(workloads.into_iter().map(|(_, problem)| problem));
+    let lack = context.groups.lack();
+    response.warnings.extend(lack.and_then(|lack| limit::unenforced(&request.objects, lack)));
     if request.dry_run != DryRun::None {
         response.outcomes =
             objects.iter().map(|given| outcome(&context.shared.read(), &given.object)).collect();

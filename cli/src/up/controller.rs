@@ -99,7 +99,7 @@ fn apply(world: &mut World, plan: Plan, ending: bool) -> Vec<(PodKey, Cancellati
     world.jobs = plan.jobs;
     for (key, message) in &plan.forbidden {
         if world.forbidden.get(key) != Some(message) {
-            world.events.note(key, Happening::warning("FailedCreate", message), &now());
+            world.events.note(key, EventDetails::warning("FailedCreate", message), &now());
         }
     }
     world.forbidden = plan.forbidden;

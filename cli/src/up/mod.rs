@@ -51,6 +51,7 @@ pub mod tls;
 
 pub mod clock;
 pub mod enter;
+pub mod groups;
 pub mod host;
 pub mod node;
 pub mod progress;

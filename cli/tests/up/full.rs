@@ -104,9 +104,13 @@ impl Foreground {
         guarded.arg(up.get_program()).args(up.get_args());
         guarded.envs(up.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let mut command = disk.on(&guarded);
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let summary = mesh.path("summary");
+        command.stdin(Stdio::null()).stdout(std::fs::File::create(&summary).unwrap());
         let child = command.stderr(std::fs::File::create(&errors).unwrap()).spawn().unwrap();
-        Self { child, errors }
+        let up = Self { child, errors };
+        // The start is over, with the lock written, when the summary is printed.
+        until("the start", || std::fs::read_to_string(&summary).is_ok_and(|text| text.contains("NAME")));
+        up
     }
 
     /// How often a text is in the output for errors.
@@ -149,7 +153,7 @@ fn a_disk_that_fills_while_the_mesh_runs_is_one_error_and_pods_start_still() {
     let mesh = Mesh::new(&pod("web", SLEEP));
     let disk = Disk::new(&mesh);
     let up = Foreground::up(&disk);
-    until("the first pod", || disk.ostria(&["get", "pods"]).status.success() && disk.runs("web"));
+    assert!(disk.runs("web"));
     let home = mesh.path("home").display().to_string();
     fill(disk.holder.id(), &home);
     for name in ["second", "third", "fourth"] {

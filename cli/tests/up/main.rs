@@ -9,6 +9,7 @@ mod foreign;
 mod full;
 mod harness;
 mod jobs;
+mod limits;
 mod verbs;
 
 use std::io::{BufRead, BufReader};
