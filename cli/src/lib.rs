@@ -21,6 +21,7 @@ pub mod wire;
 pub mod state;
 
 pub mod beneath;
+pub mod cgroup;
 
 pub mod arguments;
 pub mod failure;

@@ -9,6 +9,7 @@ use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
+use crate::cgroup;
 use crate::inside::{Error, confine, file, kernel, root};
 use crate::wire::Launch;
 
@@ -25,7 +26,12 @@ pub fn run(spec: &Path) -> Result<(), Error> {
     if let Some(terminal) = &launch.terminal {
         take(terminal)?;
     }
-    unshare(CloneFlags::CLONE_NEWNS).map_err(kernel("creating the container's mount namespace"))?;
+    if let Some(group) = &launch.control_group {
+        cgroup::join(group).map_err(file("joining the container's control group"))?;
+    }
+    // The container's own group is the top of what it sees.
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP)
+        .map_err(kernel("creating the container's mount namespace"))?;
     root::build(&launch)?;
     std::env::set_current_dir(&launch.directory)
         .map_err(file(format!("entering workingDir {}", launch.directory.display())))?;

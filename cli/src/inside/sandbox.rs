@@ -21,8 +21,7 @@ pub fn run(spec: &Path) -> Result<(), Error> {
         | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWPID
-        | CloneFlags::CLONE_NEWCGROUP;
+        | CloneFlags::CLONE_NEWPID;
     unshare(flags).map_err(kernel("creating the pod's namespaces"))?;
     let nothing: Option<&str> = None;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)

@@ -41,7 +41,7 @@ pub fn make(root: &OwnedFd, path: &Path, launch: &Launch) -> Result<Vec<Mount>, 
     Ok(kept)
 }
 
-/// Mounts `/sys`, as the pod's network namespace shows it, and the pod's own part of the control groups.
+/// Mounts `/sys`, as the pod's network namespace shows it, and the container's own control group.
 fn system(root: &OwnedFd, path: &Path, quiet: MsFlags) -> Result<(), Error> {
     let flags = quiet | MsFlags::MS_RDONLY;
     let place = path.join("sys");

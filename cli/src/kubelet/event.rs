@@ -137,6 +137,12 @@ fn of_container(before: Option<&Container>, after: &Container) -> Vec<EventDetai
                     format!("Container {name} cannot be started: {message}"),
                 ));
             }
+            Phase::Ended { code, out_of_memory: true, .. } => {
+                let message = format!(
+                    "Container {name} was killed with exit code {code}: it needed more memory than its limit allows"
+                );
+                found.push(EventDetails::warning("OOMKilled", message));
+            }
             Phase::Ended { code, .. } if *code != 0 => {
                 found.push(EventDetails::warning(
                     "Exited",
@@ -172,6 +178,10 @@ mod tests {
         Phase::Waiting { reason: reason.into(), message: "m".into() }
     }
 
+    fn ended(code: i32, out_of_memory: bool) -> Phase {
+        Phase::Ended { code, at: "x".into(), out_of_memory }
+    }
+
     #[test]
     fn changes_of_a_pods_state_are_events() {
         let running = || pod(Phase::Running { since: "x".into() });
@@ -180,8 +190,9 @@ mod tests {
         };
         assert_eq!(reasons(&pod(Phase::default()), &running()), ["Started"]);
         assert_eq!(reasons(&running(), &running()), Vec::<&str>::new());
-        assert_eq!(reasons(&running(), &pod(Phase::Ended { code: 1, at: "x".into() })), ["Exited"]);
-        assert_eq!(reasons(&running(), &pod(Phase::Ended { code: 0, at: "x".into() })), Vec::<&str>::new());
+        assert_eq!(reasons(&running(), &pod(ended(1, false))), ["Exited"]);
+        assert_eq!(reasons(&running(), &pod(ended(0, false))), Vec::<&str>::new());
+        assert_eq!(reasons(&running(), &pod(ended(137, true))), ["OOMKilled"]);
         assert_eq!(reasons(&running(), &pod(waiting("CrashLoopBackOff"))), ["BackOff"]);
         assert_eq!(reasons(&running(), &pod(waiting("CreateContainerError"))), ["Failed"]);
         assert_eq!(reasons(&running(), &Pod { leaving: true, ..running() }), ["Killing"]);

@@ -50,30 +50,23 @@ pub fn claims(key: &Key, object: &Value) -> Vec<Claim> {
     claims
 }
 
-/// The conflicts of these objects: for each, the object, the field and the reason. `others` are the stored objects.
+/// The conflicts between claims of applied objects (`given`) and with those of stored objects: the object, the field
+/// and the reason. A stored object that is applied again has only the claims of its applied version.
 pub fn conflicts<'a>(
-    given: impl Iterator<Item = (Key, &'a Value)>,
-    others: impl Iterator<Item = (Key, &'a Value)>,
-) -> Vec<(Key, String, String)> {
-    let given: Vec<_> = given.collect();
-    let replaced: BTreeSet<&Key> = given.iter().map(|(key, _)| key).collect();
-    let mut taken: BTreeMap<(u16, bool), Key> = BTreeMap::new();
-    for (key, object) in others.filter(|(key, _)| !replaced.contains(key)) {
-        for claim in claims(&key, object) {
-            taken.insert((claim.address.port(), claim.is_tcp), key.clone());
-        }
-    }
+    given: &'a [(Key, Claim)],
+    stored: impl Iterator<Item = &'a (Key, Claim)>,
+) -> Vec<(&'a Key, String, String)> {
+    let port = |claim: &Claim| (claim.address.port(), claim.is_tcp);
+    let mut taken: BTreeMap<(u16, bool), &Key> = stored.map(|(key, claim)| (port(claim), key)).collect();
     let mut found = vec![];
-    for (key, object) in &given {
-        for claim in claims(key, object) {
-            let port = (claim.address.port(), claim.is_tcp);
-            match taken.get(&port) {
-                Some(other) => {
-                    found.push((key.clone(), claim.path, format!("{} is already used by {other}", port.0)));
-                }
-                None => {
-                    taken.insert(port, key.clone());
-                }
+    for (key, claim) in given {
+        match taken.get(&port(claim)) {
+            Some(other) => {
+                let reason = format!("{} is already used by {other}", claim.address.port());
+                found.push((key, claim.path.clone(), reason));
+            }
+            None => {
+                taken.insert(port(claim), key);
             }
         }
     }
@@ -227,14 +220,16 @@ mod tests {
             "spec": {"containers": [{"name": "a", "ports": [{"containerPort": 80, "hostPort": 30_001},
                 {"containerPort": 53, "hostPort": 30_001, "protocol": "UDP"}]}]}});
         let pod_key = Key::of(&pod);
-        let own = || [(key.clone(), &service)].into_iter();
-        let pods = || [(pod_key.clone(), &pod)].into_iter();
-        assert_eq!(conflicts(own(), own()), vec![], "an object does not conflict with itself");
-        let found = conflicts(pods(), own());
+        let of = |key: &Key, object| -> Vec<(Key, Claim)> {
+            claims(key, object).into_iter().map(|claim| (key.clone(), claim)).collect()
+        };
+        let (own, pods) = (of(&key, &service), of(&pod_key, &pod));
+        assert_eq!(conflicts(&own, [].iter()), vec![]);
+        let found = conflicts(&pods, own.iter());
         assert_eq!(found.len(), 1, "TCP and UDP are different ports");
         assert_eq!(found[0].1, "spec.containers[0].ports[0].hostPort");
         assert!(found[0].2.contains("Service shop/web"), "{}", found[0].2);
-        assert_eq!(conflicts(own().chain(pods()), std::iter::empty()).len(), 1);
+        assert_eq!(conflicts(&[own, pods].concat(), [].iter()).len(), 1);
     }
 
     #[test]

@@ -25,9 +25,13 @@ pub mod inject;
 pub mod verdict;
 pub mod volume;
 
+pub mod hierarchy;
+
 pub mod environment;
+pub mod limit;
 pub mod security;
 
+pub mod delegation;
 pub mod field;
 pub mod name;
 

@@ -13,6 +13,10 @@ pub struct Mounted {
     pub point: PathBuf,
     /// Its options, such as `rw,nosuid`.
     pub options: String,
+    /// Type of its file system, such as `ext4`.
+    pub kind: String,
+    /// Options of its file system.
+    pub data: String,
 }
 
 impl Mounted {
@@ -26,12 +30,16 @@ impl Mounted {
 pub fn parse(text: &str) -> Vec<Mounted> {
     text.lines()
         .filter_map(|line| {
-            let mut fields = line.split(' ').skip(2);
+            let (mount, system) = line.split_once(" - ").unwrap_or((line, ""));
+            let mut fields = mount.split(' ').skip(2);
+            let mut system = system.split(' ');
             Some(Mounted {
                 device: fields.next()?.into(),
                 root: plain(fields.next()?),
                 point: plain(fields.next()?),
                 options: fields.next()?.into(),
+                kind: system.next().unwrap_or_default().into(),
+                data: system.nth(1).unwrap_or_default().into(),
             })
         })
         .collect()
@@ -106,6 +114,7 @@ mod tests {
         assert_eq!(mounts[2].point, Path::new("/home dir"));
         assert_eq!((mounts[2].device.as_str(), mounts[2].root.as_path()), ("8:2", Path::new("/sub")));
         assert!(mounts[2].has("nodev") && !mounts[2].has("rw"));
+        assert_eq!((mounts[2].kind.as_str(), mounts[2].data.as_str()), ("ext4", "rw"));
     }
 
     #[test]

@@ -41,7 +41,32 @@ pub enum Phase {
         code: i32,
         /// End time in RFC 3339.
         at: String,
+        /// Whether the kernel ended it because memory was short.
+        out_of_memory: bool,
     },
+}
+
+impl Phase {
+    fn object(&self) -> Value {
+        match self {
+            Self::Waiting { reason, message } => json!({"waiting": {"reason": reason, "message": message}}),
+            Self::Running { since } => json!({"running": {"startedAt": since}}),
+            Self::Ended { code, at, .. } => {
+                json!({"terminated": {"exitCode": code, "reason": self.reason(), "finishedAt": at}})
+            }
+        }
+    }
+
+    /// Why a container does not run: one word, as in Kubernetes.
+    fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Waiting { reason, .. } => Some(reason),
+            Self::Running { .. } => None,
+            Self::Ended { out_of_memory: true, .. } => Some("OOMKilled"),
+            Self::Ended { code: 0, .. } => Some("Completed"),
+            Self::Ended { .. } => Some("Error"),
+        }
+    }
 }
 
 impl Default for Phase {
@@ -59,6 +84,8 @@ pub struct Container {
     pub role: Role,
     /// Its phase.
     pub phase: Phase,
+    /// How its last run ended, if another followed.
+    pub last: Option<Phase>,
     /// Whether its startup probe succeeded.
     pub started: bool,
     /// Whether it is ready by its readiness probe.
@@ -74,17 +101,18 @@ impl Container {
         matches!(self.phase, Phase::Running { .. })
     }
 
+    /// Changes the phase. The end of a run is kept when another phase follows.
+    pub fn enter(&mut self, phase: Phase) {
+        let before = std::mem::replace(&mut self.phase, phase);
+        if matches!(before, Phase::Ended { .. }) {
+            self.last = Some(before);
+        }
+    }
+
     fn object(&self) -> Value {
-        let state = match &self.phase {
-            Phase::Waiting { reason, message } => json!({"waiting": {"reason": reason, "message": message}}),
-            Phase::Running { since } => json!({"running": {"startedAt": since}}),
-            Phase::Ended { code, at } => {
-                let reason = if *code == 0 { "Completed" } else { "Error" };
-                json!({"terminated": {"exitCode": code, "reason": reason, "finishedAt": at}})
-            }
-        };
-        json!({"name": self.name, "state": state, "started": self.started, "ready": self.ready,
-            "restartCount": self.restarts, "image": "", "imageID": ""})
+        let last = self.last.as_ref().map_or_else(|| json!({}), Phase::object);
+        json!({"name": self.name, "state": self.phase.object(), "lastState": last, "started": self.started,
+            "ready": self.ready, "restartCount": self.restarts, "image": "", "imageID": ""})
     }
 }
 
@@ -136,6 +164,9 @@ impl Pod {
         let container = |container: &Container| match &container.phase {
             Phase::Waiting { reason, message } if reason != "PodInitializing" => {
                 Some(format!("container {}: {reason}: {message}", container.name))
+            }
+            Phase::Ended { out_of_memory: true, .. } => {
+                Some(format!("container {} was killed: OOMKilled", container.name))
             }
             Phase::Ended { code, .. } if *code != 0 => {
                 Some(format!("container {} ended with exit code {code}", container.name))
@@ -228,6 +259,13 @@ impl Pod {
         self.containers.iter().filter(|container| container.role != Role::Init)
     }
 
+    /// The reason of a failed pod: `OOMKilled` if a container was.
+    fn failure(&self) -> &'static str {
+        let out_of_memory =
+            |container: &Container| matches!(container.phase, Phase::Ended { out_of_memory: true, .. });
+        if self.containers.iter().any(out_of_memory) { "OOMKilled" } else { "Error" }
+    }
+
     fn phase(&self) -> &'static str {
         match self.finished {
             Some(true) => "Succeeded",
@@ -246,13 +284,13 @@ impl Pod {
         }
         match self.finished {
             Some(true) => return "Completed".into(),
-            Some(false) => return self.reason.clone().unwrap_or_else(|| "Error".into()),
+            Some(false) => return self.reason.clone().unwrap_or_else(|| self.failure().into()),
             None => {}
         }
         let waiting = |container: &Container| match &container.phase {
-            Phase::Waiting { reason, .. } if reason != "PodInitializing" => Some(reason.clone()),
-            Phase::Ended { code, .. } if *code != 0 => Some("Error".into()),
-            _ => None,
+            Phase::Waiting { reason, .. } if reason == "PodInitializing" => None,
+            Phase::Ended { code: 0, out_of_memory: false, .. } => None,
+            phase => phase.reason().map(str::to_string),
         };
         if !self.initialized {
             let inits: Vec<_> =
@@ -287,7 +325,11 @@ mod tests {
     }
 
     fn ended(code: i32) -> Phase {
-        Phase::Ended { code, at: String::new() }
+        Phase::Ended { code, at: String::new(), out_of_memory: false }
+    }
+
+    fn killed() -> Phase {
+        Phase::Ended { code: 137, at: "2026-01-01T00:00:01Z".into(), out_of_memory: true }
     }
 
     #[test]
@@ -340,12 +382,50 @@ mod tests {
                 "Init:CrashLoopBackOff",
             ),
             (Pod { finished: Some(true), ..Pod::default() }, "Completed"),
+            (
+                Pod {
+                    containers: vec![container(Role::App, killed(), false)],
+                    initialized: true,
+                    ..Pod::default()
+                },
+                "OOMKilled",
+            ),
+            (
+                Pod {
+                    containers: vec![container(Role::App, killed(), false)],
+                    initialized: true,
+                    finished: Some(false),
+                    ..Pod::default()
+                },
+                "OOMKilled",
+            ),
+            (
+                Pod { containers: vec![container(Role::Init, killed(), false)], ..Pod::default() },
+                "Init:OOMKilled",
+            ),
             (Pod { leaving: true, ..Pod::default() }, "Terminating"),
         ];
         for (pod, expected) in cases {
             let line = pod.line(&json!({}), "cluster.local");
             assert_eq!(line.status, expected);
         }
+    }
+
+    #[test]
+    fn the_end_of_the_last_run_is_kept_while_the_container_waits_and_runs_again() {
+        let mut one = container(Role::App, running(), true);
+        one.enter(killed());
+        assert_eq!(one.object()["lastState"], json!({}));
+        let terminated = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-01T00:00:01Z"}});
+        assert_eq!(one.object()["state"], terminated);
+        one.enter(Phase::Waiting { reason: "CrashLoopBackOff".into(), message: String::new() });
+        assert_eq!(one.object()["lastState"], terminated);
+        one.enter(running());
+        assert_eq!(one.object()["lastState"], terminated);
+        one.enter(ended(1));
+        assert_eq!(one.object()["lastState"], terminated, "the run before this one");
+        one.enter(running());
+        assert_eq!(one.object()["lastState"]["terminated"]["exitCode"], 1);
     }
 
     #[test]

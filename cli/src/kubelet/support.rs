@@ -163,7 +163,6 @@ const POD: &[Rule] = &[
     warned("priorityClassName", ONE_NODE),
     warned("enableServiceLinks", NO_EFFECT),
     warned("automountServiceAccountToken", "has no effect: there is no API server to present a token to"),
-    warned("resources", "is not enforced"),
 ];
 
 /// Fields of a container.
@@ -175,7 +174,6 @@ const CONTAINER: &[Rule] = &[
     refused("volumeDevices", IMPOSSIBLE),
     refused("env.*.valueFrom.fileKeyRef", IMPOSSIBLE),
     warned("resources.claims", NO_EFFECT),
-    warned("resources.limits", "is not enforced"),
     warned("stdin", NO_EFFECT),
     warned("tty", NO_EFFECT),
 ];

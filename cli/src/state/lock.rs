@@ -4,10 +4,12 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup;
 use crate::failure::Failure;
 use crate::state::State;
 use crate::state::folder::{self, Folder};
@@ -64,6 +66,9 @@ pub struct Lock {
     pub gateway: String,
     /// Whether the pods' network is connected to the host's network.
     pub egress: bool,
+    /// The control group of the mesh.
+    #[serde(default)]
+    pub control_group: Option<PathBuf>,
 }
 
 impl Lock {
@@ -151,6 +156,13 @@ pub fn sweep(state: &State) -> Result<bool, Failure> {
     for child in &lock.children {
         lock.signal(*child, Signal::KILL);
     }
+    if let Some(group) = &lock.control_group {
+        cgroup::clear(group).map_err(|error| {
+            let reason =
+                format!("control group {} of a killed mesh cannot be removed: {error}", group.display());
+            Failure::blocked(reason, "end its processes, then run the command again")
+        })?;
+    }
     if lock.egress {
         // The table does not exist after a reboot; the error is ignored.
         let _ = std::process::Command::new("nft").args(["delete", "table", "ip", EGRESS_TABLE]).output();
@@ -223,7 +235,14 @@ mod tests {
 
     fn lock_of(supervisor: Process) -> Lock {
         let programs = Program::of(std::process::id()).into_iter().collect();
-        Lock { supervisor, children: vec![], programs, gateway: String::new(), egress: false }
+        Lock {
+            supervisor,
+            children: vec![],
+            programs,
+            gateway: String::new(),
+            egress: false,
+            control_group: None,
+        }
     }
 
     #[test]

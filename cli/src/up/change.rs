@@ -1,6 +1,6 @@
 //! Applies and deletes objects. Everything is checked first, and nothing changes if there is any problem.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -14,9 +14,10 @@ use serde_json::{Value, json};
 use crate::arguments::DryRun;
 use crate::kubelet::address;
 use crate::kubelet::check::{self, check};
+use crate::kubelet::host_port::{self, Claim};
 use crate::kubelet::template::{pod_place, pod_spec};
 use crate::kubelet::workload::account;
-use crate::kubelet::{history, host_port, name, rules};
+use crate::kubelet::{history, limit, name, rules};
 use crate::manifest::object::{Key, desired, text};
 use crate::up::clock::now;
 use crate::up::context::Context;
@@ -53,6 +54,8 @@ pub async fn apply(context: &Arc<Context>, request: &Apply) -> ChangeResponse {
     }
     response.warnings.extend(request.objects.iter().flat_map(check::warnings));
     response.warnings.extend(workloads.into_iter().map(|(_, problem)| problem));
+    let lack = context.groups.lack();
+    response.warnings.extend(lack.and_then(|lack| limit::unenforced(&request.objects, lack)));
     if request.dry_run != DryRun::None {
         response.outcomes =
             objects.iter().map(|given| outcome(&context.shared.read(), &given.object)).collect();
@@ -96,10 +99,10 @@ fn named(key: Key, gone: bool) -> Wanted {
 
 /// Allocates node ports for Services, and returns a problem for each object that claims the port of another object.
 fn node_ports(world: &World, objects: &mut [Given]) -> Vec<Problem> {
-    let known = || world.objects.iter().map(|(key, object)| (key.clone(), object));
-    let claimed = known().flat_map(|(key, object)| host_port::claims(&key, object));
-    let given = objects.iter().flat_map(|given| host_port::claims(&Key::of(&given.object), &given.object));
-    let mut taken: BTreeSet<u16> = claimed.chain(given).map(|claim| claim.address.port()).collect();
+    let stored = claims(world.objects.iter().map(|(key, object)| (key.clone(), object)));
+    let given = claims(objects.iter().map(|given| (Key::of(&given.object), &given.object)));
+    let mut taken: BTreeSet<u16> =
+        stored.iter().chain(&given).map(|(_, claim)| claim.address.port()).collect();
     for given in objects.iter_mut() {
         let key = Key::of(&given.object);
         if key.kind == "Service" && key.group.is_empty() {
@@ -110,21 +113,26 @@ fn node_ports(world: &World, objects: &mut [Given]) -> Vec<Problem> {
             }
         }
     }
-    let given = objects.iter().map(|given| (Key::of(&given.object), &given.object));
-    let found = host_port::conflicts(given, known());
-    let file = |key: &Key| {
-        objects.iter().find(|given| Key::of(&given.object) == *key).map(|given| given.file.clone())
+    let files: BTreeMap<Key, &str> =
+        objects.iter().rev().map(|given| (Key::of(&given.object), given.file.as_str())).collect();
+    let given = claims(objects.iter().map(|given| (Key::of(&given.object), &given.object)));
+    let found = host_port::conflicts(&given, stored.iter().filter(|(key, _)| !files.contains_key(key)));
+    let problem = |(key, path, reason): (&Key, String, String)| Problem {
+        file: files.get(key).copied().unwrap_or_default().into(),
+        object: key.to_string(),
+        path,
+        reason,
+        next: "choose another port".into(),
     };
-    found
-        .into_iter()
-        .map(|(key, path, reason)| Problem {
-            file: file(&key).unwrap_or_default(),
-            object: key.to_string(),
-            path,
-            reason,
-            next: "choose another port".into(),
-        })
-        .collect()
+    found.into_iter().map(problem).collect()
+}
+
+/// The host ports that objects claim.
+fn claims<'a>(objects: impl Iterator<Item = (Key, &'a Value)>) -> Vec<(Key, Claim)> {
+    let of = |(key, object): (Key, &Value)| {
+        host_port::claims(&key, object).into_iter().map(move |claim| (key.clone(), claim))
+    };
+    objects.flat_map(of).collect()
 }
 
 /// Deletes all of the objects, or none.

@@ -17,6 +17,7 @@ use crate::kubelet::status::{self, Phase, Role};
 use crate::up::attach::ContainerRef;
 use crate::up::clock::now;
 use crate::up::context::Context;
+use crate::up::groups::{self, GroupError};
 use crate::up::launch::{self, LaunchError};
 use crate::up::prober::{self, ProbeFailure};
 use crate::up::sandbox::{Exit, Sandbox, SandboxError};
@@ -56,6 +57,9 @@ enum StartError {
     /// Its process description cannot be made.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// Its control group cannot be created.
+    #[error(transparent)]
+    Group(#[from] GroupError),
     /// The folder of its log cannot be made.
     #[error("{path}: {source}")]
     Log { path: PathBuf, source: std::io::Error },
@@ -88,7 +92,7 @@ impl Unit {
             if !wait.is_zero() {
                 let message = format!("back-off {} s after exit code {code}", wait.as_secs());
                 self.show(|state| {
-                    state.phase = Phase::Waiting { reason: "CrashLoopBackOff".into(), message }
+                    state.enter(Phase::Waiting { reason: "CrashLoopBackOff".into(), message });
                 });
             }
             tokio::select! {
@@ -112,14 +116,14 @@ impl Unit {
 
     /// Runs the container once. Returns the exit code and whether the container was asked to stop.
     async fn run(&self, number: u32, stop: &Stop) -> (i32, bool) {
-        let exit = match self.launch(number) {
-            Ok(exit) => exit,
+        let (exit, group) = match self.launch(number) {
+            Ok(launched) => launched,
             Err(reason) => return (self.failed(&reason), false),
         };
         let id = self.id(number);
         let mut exit = Box::pin(outcome(exit));
         self.show(|state| {
-            state.phase = Phase::Running { since: now() };
+            state.enter(Phase::Running { since: now() });
             state.started = self.container.startup_probe.is_none();
             state.ready = self.container.startup_probe.is_none() && self.container.readiness_probe.is_none();
         });
@@ -141,20 +145,27 @@ impl Unit {
             End::Ill(grace) => self.end(&id, exit, self.grace(grace), None).await,
             End::Stopped => self.end(&id, exit, self.grace(None), Some(&stop.turn)).await,
         };
+        let out_of_memory = group.as_ref().is_some_and(groups::Run::ran_out_of_memory);
         self.show(|state| {
-            state.phase = Phase::Ended { code, at: now() };
+            state.enter(Phase::Ended { code, at: now(), out_of_memory });
             state.ready = false;
             state.probe_failure = None;
             state.started = self.role == Role::Init && code == 0;
         });
+        if let Some(group) = group {
+            group.end().await;
+        }
         (code, matches!(end, End::Stopped))
     }
 
-    fn launch(&self, number: u32) -> Result<Exit, StartError> {
+    fn launch(&self, number: u32) -> Result<(Exit, Option<groups::Run>), StartError> {
+        let uid = self.pod.metadata.uid.as_deref().unwrap_or_default();
+        let group = self.pod.spec.as_ref().map(|spec| self.context.groups.start(uid, spec, &self.container));
+        let group = group.transpose()?.flatten();
         let description =
             launch::describe(&self.context, &self.pod, &self.container, &self.address.to_string(), None)?;
         let shared = self.pod.spec.as_ref().and_then(|spec| spec.share_process_namespace) == Some(true);
-        Ok(self.sandbox.launch(&self.id(number), description, self.log(number)?, shared))
+        Ok((self.sandbox.launch(&self.id(number), description, self.log(number)?, shared), group))
     }
 
     /// The log file of a run. The file of the previous run is kept; older files are removed.
@@ -343,7 +354,7 @@ impl Unit {
 
     fn failed(&self, reason: &dyn std::error::Error) -> i32 {
         let message = reason.to_string();
-        self.show(|state| state.phase = Phase::Waiting { reason: "CreateContainerError".into(), message });
+        self.show(|state| state.enter(Phase::Waiting { reason: "CreateContainerError".into(), message }));
         STARTING
     }
 

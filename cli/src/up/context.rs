@@ -12,6 +12,7 @@ use crate::kubelet::address;
 use crate::kubelet::field::Place;
 use crate::kubelet::logmark::LogMarks;
 use crate::state::State;
+use crate::up::groups::Groups;
 use crate::up::host::HostPorts;
 use crate::up::inject::Injector;
 use crate::up::sign::Signer;
@@ -36,6 +37,8 @@ pub struct Context {
     pub roots: RwLock<Option<String>>,
     /// Whether containers can run as other users.
     pub users: bool,
+    /// Control groups of pods.
+    pub groups: Groups,
     /// The folder of `ostria` and its sibling programs.
     pub programs: PathBuf,
     /// Host ports that objects claim.

@@ -79,7 +79,7 @@ fn step(context: &Arc<Context>, tasks: &TaskTracker) -> Option<OffsetDateTime> {
         let plan = workload::plan(&world.objects, &world.jobs, &world.existing_pods(), moment(), &mut || {
             rand::rng().random()
         });
-        if plan.changes.is_empty() && plan.jobs == world.jobs {
+        if plan.changes.is_empty() && plan.jobs == world.jobs && plan.forbidden == world.forbidden {
             return plan.again;
         }
         plan
@@ -97,6 +97,12 @@ fn step(context: &Arc<Context>, tasks: &TaskTracker) -> Option<OffsetDateTime> {
 fn apply(world: &mut World, plan: Plan, ending: bool) -> Vec<(PodKey, CancellationToken)> {
     let mut fresh = Vec::new();
     world.jobs = plan.jobs;
+    for (key, message) in &plan.forbidden {
+        if world.forbidden.get(key) != Some(message) {
+            world.events.note(key, EventDetails::warning("FailedCreate", message), &now());
+        }
+    }
+    world.forbidden = plan.forbidden;
     for change in plan.changes {
         match change {
             Change::Remove { namespace, name } => {
@@ -178,5 +184,29 @@ mod tests {
         world.pods.clear();
         assert!(apply(&mut world, plan(), true).is_empty());
         assert!(world.pods.is_empty());
+    }
+
+    #[test]
+    fn a_workload_whose_pods_cannot_be_created_has_one_event_each_time_that_begins() {
+        let key = Key {
+            group: "apps".into(),
+            kind: "Deployment".into(),
+            namespace: "shop".into(),
+            name: "web".into(),
+        };
+        let plan = |message: Option<&str>| Plan {
+            forbidden: message.map(|message| (key.clone(), message.to_string())).into_iter().collect(),
+            ..Plan::default()
+        };
+        let mut world = World::default();
+        for message in [Some("a"), Some("a"), None, Some("a"), Some("b")] {
+            apply(&mut world, plan(message), false);
+        }
+        let events = world.events.objects(|about| *about == key);
+        let shown =
+            |event: &Value| (event["reason"].clone(), event["message"].clone(), event["count"].clone());
+        let expected = [("a", 2), ("b", 1)]
+            .map(|(message, count)| (json!("FailedCreate"), json!(message), json!(count)));
+        assert_eq!(events.iter().map(shown).collect::<Vec<_>>(), expected);
     }
 }

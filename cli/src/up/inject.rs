@@ -2,44 +2,26 @@
 //! of the response.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use api::admission::{AdmissionReview, Kind, Request};
 use api::process::tls::TlsError;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::kubelet::address::NODE;
+use crate::up::request::{RequestError, exchange};
 use crate::up::tls;
 
 /// Why the injector returned no pod. Each message is a predicate, to which the injector is the subject.
 #[derive(Debug, thiserror::Error)]
 pub enum InjectError {
-    /// No response within the timeout.
-    #[error("did not respond within 10 s")]
-    Timeout,
-    /// The connection failed.
-    #[error("cannot be reached: {0}")]
-    Unreached(std::io::Error),
-    /// The server's certificate is not signed by the mesh's roots, or is not the injector's.
-    #[error("has an untrusted certificate: {0}")]
-    Unproven(std::io::Error),
-    /// The connection broke.
-    #[error("closed the connection: {0}")]
-    Http(#[from] hyper::Error),
-    /// The response has an error status.
-    #[error("returned status {status}: {words}")]
-    Status {
-        /// Status of the response.
-        status: http::StatusCode,
-        /// Body of the response.
-        words: String,
-    },
+    /// The request failed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
     /// The injector rejected the pod.
     #[error("rejected the pod: {0}")]
     Refused(String),
@@ -51,9 +33,6 @@ pub enum InjectError {
 /// Why the injector's response cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ResponseError {
-    /// The body is not an AdmissionReview.
-    #[error("returned a malformed AdmissionReview: {0}")]
-    Review(serde_json::Error),
     /// The review has no response.
     #[error("returned an AdmissionReview without a response")]
     Empty,
@@ -93,29 +72,22 @@ impl Injector {
 
     /// Returns the pod with the injector's additions.
     pub async fn inject(&self, pod: &Value) -> Result<Value, InjectError> {
-        let result = tokio::time::timeout(Duration::from_secs(10), self.post(&review(pod))).await;
-        patched(pod, &result.map_err(|_| InjectError::Timeout)??)
+        patched(pod, &self.post(&review(pod)).await?)
     }
 
-    async fn post(&self, review: &AdmissionReview) -> Result<AdmissionReview, InjectError> {
-        let stream = TcpStream::connect((NODE, PORT)).await.map_err(InjectError::Unreached)?;
-        let name = ServerName::try_from(HOST).expect("the name is well-formed");
+    async fn post(&self, review: &AdmissionReview) -> Result<AdmissionReview, RequestError> {
         let connector = self.connector.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let stream = connector.connect(name, stream).await.map_err(InjectError::Unproven)?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
+        let connect = async {
+            let stream = TcpStream::connect((NODE, PORT)).await?;
+            let name = ServerName::try_from(HOST).expect("the name is well-formed");
+            connector.connect(name, stream).await.map_err(RequestError::Unproven)
+        };
         let request = http::Request::post("/inject")
             .header("host", HOST)
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(serde_json::to_vec(review).expect("a review is plain JSON"))))
             .expect("the request is well-formed");
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        if !status.is_success() {
-            return Err(InjectError::Status { status, words: String::from_utf8_lossy(&body).trim().into() });
-        }
-        Ok(serde_json::from_slice(&body).map_err(ResponseError::Review)?)
+        Ok(serde_json::from_slice(&exchange(connect, request).await?)?)
     }
 }
 

@@ -79,6 +79,7 @@ pub fn describe(
         empty: private.join("empty"),
         hidden: context.hidden(),
         terminal,
+        control_group: context.groups.container(uid, &container.name),
     };
     let path = folder.join(format!("launch-{}.json", context.number()));
     match save(&path, &launch) {

@@ -45,11 +45,13 @@ pub mod inject;
 pub mod sign;
 pub mod world;
 
+pub mod request;
 pub mod sandbox;
 pub mod tls;
 
 pub mod clock;
 pub mod enter;
+pub mod groups;
 pub mod host;
 pub mod node;
 pub mod progress;

@@ -12,8 +12,7 @@ use api::resource::document::Problem;
 use api::resource::relation::Related;
 use api::resource::verdict::{Verdicts, Wait};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -27,35 +26,10 @@ use crate::manifest::object::Key;
 use crate::up::context::Context;
 use crate::up::inject::{HOST, Injector};
 use crate::up::progress::Progress;
+use crate::up::request::{RequestError, exchange};
 use crate::up::roots;
 use crate::wire::Given;
 use crate::wire::SELF;
-
-/// Why a request to a server of the control plane failed. Each message is a predicate, to which the server is the
-/// subject.
-#[derive(Debug, thiserror::Error)]
-pub enum RequestError {
-    /// The connection failed.
-    #[error("cannot be reached: {0}")]
-    Connect(#[from] std::io::Error),
-    /// No response within the timeout.
-    #[error("did not respond within 10 s")]
-    Timeout,
-    /// The connection broke.
-    #[error("closed the connection: {0}")]
-    Http(#[from] hyper::Error),
-    /// The response has an error status.
-    #[error("returned status {status}: {words}")]
-    Status {
-        /// Status of the response.
-        status: http::StatusCode,
-        /// Body of the response.
-        words: String,
-    },
-    /// The response cannot be parsed.
-    #[error("returned a malformed response: {0}")]
-    Response(#[from] serde_json::Error),
-}
 
 /// Why a server of the control plane has no token or certificate.
 #[derive(Debug, thiserror::Error)]
@@ -346,27 +320,14 @@ async fn request(
     path: &str,
     body: Option<Vec<u8>>,
 ) -> Result<Bytes, RequestError> {
-    let exchange = async {
-        let stream = TcpStream::connect((NODE, port)).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        let request = http::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", format!("{NODE}:{port}"))
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body.unwrap_or_default())))
-            .expect("the request is well-formed");
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        if status.is_success() {
-            Ok(body)
-        } else {
-            Err(RequestError::Status { status, words: String::from_utf8_lossy(&body).into_owned() })
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), exchange).await.map_err(|_| RequestError::Timeout)?
+    let request = http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", format!("{NODE}:{port}"))
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body.unwrap_or_default())))
+        .expect("the request is well-formed");
+    exchange(async { Ok(TcpStream::connect((NODE, port)).await?) }, request).await
 }
 
 /// Gets the injector's certificate from citadel.

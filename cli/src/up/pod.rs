@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::resource::selector::requirement::Selector;
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -17,11 +17,12 @@ use crate::beneath;
 use crate::kubelet::inject::requests_sidecar;
 use crate::kubelet::status::{self, Role};
 use crate::kubelet::{address, check, security};
-use crate::manifest::object::is_selected;
+use crate::manifest::object::{is_selected, text};
 use crate::up::clock::now;
 use crate::up::container::{Stop, Unit};
 use crate::up::context::Context;
 use crate::up::files::{self, FilesError};
+use crate::up::groups::GroupError;
 use crate::up::inject::InjectError;
 use crate::up::node::{self, NodeError};
 use crate::up::sandbox::{Sandbox, SandboxError};
@@ -52,6 +53,9 @@ enum StartError {
     /// Its volumes cannot be written.
     #[error(transparent)]
     Files(#[from] FilesError),
+    /// Its control group cannot be created.
+    #[error(transparent)]
+    Group(#[from] GroupError),
     /// Its namespaces or its network cannot be created.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -101,6 +105,11 @@ pub async fn run(context: Arc<Context>, key: PodKey, stop: CancellationToken) {
         // Files that remain are freed with the tmpfs.
         let _ = std::fs::remove_dir_all(context.state.pod(&uid));
     }
+    let uid =
+        context.shared.read().pods.get(&key).map(|entry| text(&entry.object, "/metadata/uid").to_string());
+    if let Some(uid) = uid {
+        context.groups.end_pod(&uid).await;
+    }
     context.shared.change(|world| world.pods.remove(&key));
 }
 
@@ -124,6 +133,7 @@ async fn start(context: &Context, key: &PodKey) -> Result<(Pod, Sandbox, Ipv4Add
     files::network(&pod, &folder, &address.to_string())
         .map_err(|source| StartError::Folder { path: folder.clone(), source })?;
     files::volumes(context, &pod, &folder, &address.to_string(), true)?;
+    context.groups.start_pod(&uid, pod.spec.as_ref().unwrap_or(&PodSpec::default()))?;
     let spec = folder.join("sandbox.json");
     let sysctls = pod.spec.as_ref().map(security::sysctls).unwrap_or_default();
     let description = serde_json::to_vec(&wire::Sandbox { hostname: files::hostname(&pod), sysctls });

@@ -33,6 +33,7 @@ use crate::state::lock::{self, Lock, Process, Program};
 use crate::up::clock::moment;
 use crate::up::context::Context;
 use crate::up::enter::{self, Node};
+use crate::up::groups::Groups;
 use crate::up::host::HostPorts;
 use crate::up::names::{self, Forward};
 use crate::up::plane::{self, Plane};
@@ -58,11 +59,14 @@ pub fn run(state: State, up: &Up) -> Result<(), Failure> {
     // Each connection of the gateway takes two files. Containers start with the same limit, as in a cluster.
     open_files::raise();
     let listeners = enter::listen(up.gateway, up.gateway_https)?;
-    context.host_ports = HostPorts::start().map_err(|error| {
-        Failure::blocked(format!("host ports cannot be opened: {error}"), "run the command again")
-    })?;
-    claim(&context, up)?;
-    let state = context.state.clone();
+    // Processes that are started from here on are in the group of this process.
+    context.groups.create(up.background.then(std::os::unix::process::parent_id));
+    let (state, groups) = (context.state.clone(), context.groups.clone());
+    if let Err(failure) = prepare(&mut context, up) {
+        // An empty group that remains does no harm.
+        let _ = groups.end();
+        return Err(failure);
+    }
     let result = enter::enter(&context.state, listeners, up.egress).and_then(|node| {
         context.users = node.users;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -74,6 +78,9 @@ pub fn run(state: State, up: &Up) -> Result<(), Failure> {
         result
     });
     enter::give_up_private(&state);
+    if let Err(error) = groups.end() {
+        progress.step(&format!("control groups are left: {error}"));
+    }
     if let Err(error) = last::keep(&state) {
         progress.step(&format!("the last logs cannot be saved: {error}"));
     }
@@ -102,6 +109,7 @@ fn context(state: State) -> Result<Context, Failure> {
         injector: OnceCell::new(),
         roots: RwLock::default(),
         users: true,
+        groups: Groups::find(),
         host_ports: HostPorts::default(),
         programs: own.parent().map(PathBuf::from).unwrap_or_default(),
         path: std::env::var_os("PATH").unwrap_or_default().to_string_lossy().into_owned(),
@@ -140,6 +148,14 @@ fn needs_mesh(objects: &[Given]) -> bool {
     })
 }
 
+/// Starts the helper that opens host ports, and claims the state folder.
+fn prepare(context: &mut Context, up: &Up) -> Result<(), Failure> {
+    context.host_ports = HostPorts::start().map_err(|error| {
+        Failure::blocked(format!("host ports cannot be opened: {error}"), "run the command again")
+    })?;
+    claim(context, up)
+}
+
 /// Creates the state folder and writes the lock.
 fn claim(context: &Context, up: &Up) -> Result<(), Failure> {
     let state = &context.state;
@@ -149,6 +165,8 @@ fn claim(context: &Context, up: &Up) -> Result<(), Failure> {
     }
     let written = lock(context, up, []).and_then(|lock| lock.write(&folder));
     written.map_err(|error| {
+        // The folders that were created take no space; what remains of them is told nowhere else.
+        let _ = lock::remove(state);
         let next = "choose another with --state DIR";
         Failure::blocked(format!("the state folder {} cannot be used: {error}", state.root().display()), next)
     })
@@ -168,7 +186,15 @@ fn lock(context: &Context, up: &Up, children: impl IntoIterator<Item = u32>) -> 
             programs.push(program);
         }
     }
-    Ok(Lock { supervisor, children, programs, gateway: up.gateway.to_string(), egress: up.egress })
+    let control_group = context.groups.mesh().map(PathBuf::from);
+    Ok(Lock {
+        supervisor,
+        children,
+        programs,
+        gateway: up.gateway.to_string(),
+        egress: up.egress,
+        control_group,
+    })
 }
 
 async fn live(
@@ -412,12 +438,11 @@ impl Mesh {
     /// Why workloads cannot create pods.
     fn forbidden(&self) -> Vec<String> {
         let world = self.context.shared.read();
-        let all = world.objects.iter();
-        all.filter_map(|(key, object)| {
-            let reason = workload::account::forbidden(&world.objects, key, object)?;
-            Some(format!("no pods are created for {key}: {reason}"))
-        })
-        .collect()
+        world
+            .forbidden
+            .iter()
+            .map(|(key, reason)| format!("no pods are created for {key}: {reason}"))
+            .collect()
     }
 
     /// Reports why pods are not ready.

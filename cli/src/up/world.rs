@@ -50,6 +50,8 @@ pub struct World {
     pub pods: BTreeMap<PodKey, Entry>,
     /// Records of the Jobs' pods.
     pub jobs: Records,
+    /// The workloads whose pods cannot be created, with the reason.
+    pub forbidden: BTreeMap<Key, String>,
     /// Events of objects.
     pub events: Events,
     /// Revisions of the workloads' templates.

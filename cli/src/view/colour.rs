@@ -54,6 +54,7 @@ fn colour(cell: &str) -> Option<&'static str> {
         "CrashLoopBackOff"
         | "CreateContainerError"
         | "Error"
+        | "OOMKilled"
         | "Failed"
         | "Blocked"
         | "REFUSED"

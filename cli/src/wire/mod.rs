@@ -71,6 +71,8 @@ pub struct Launch {
     pub hidden: PathBuf,
     /// The terminal that becomes the controlling terminal.
     pub terminal: Option<PathBuf>,
+    /// The control group of the container.
+    pub control_group: Option<PathBuf>,
 }
 
 /// Settings of a pod's namespaces.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Mesh, SLEEP, pod, until};
+use crate::harness::{Mesh, SLEEP, deployment, pod, until};
 
 const JOBS: &str = "\
 apiVersion: batch/v1
@@ -56,4 +56,29 @@ fn a_job_ends_with_the_result_of_its_pods() {
     let table = mesh.ok(&["get", "jobs"]);
     let row = |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap().to_string();
     assert!(row("shared").contains("2/2") && row("broken").contains("0/1"), "{table}");
+}
+
+#[test]
+fn a_workload_without_its_service_account_has_an_event_and_gets_its_pods_later() {
+    let mesh = Mesh::new(&pod("web", SLEEP));
+    mesh.up();
+    let workload = deployment(1, "v1").replace("name: web}\nspec", "name: shop}\nspec").replace(
+        "      terminationGracePeriodSeconds",
+        "      serviceAccountName: keeper\n      terminationGracePeriodSeconds",
+    );
+    let applied = mesh.apply(&workload);
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    let reason =
+        "is forbidden: error looking up service account default/keeper: serviceaccount \"keeper\" not found";
+    until("the event", || mesh.ok(&["events"]).contains("FailedCreate"));
+    for shown in [mesh.ok(&["get", "events"]), mesh.ok(&["describe", "deployment", "shop"])] {
+        let row = shown.lines().find(|line| line.contains("Error creating: pods \"shop-"));
+        assert!(row.is_some_and(|row| row.contains("FailedCreate") && row.contains(reason)), "{shown}");
+    }
+    assert!(mesh.ok(&["get", "deployment", "shop"]).contains("0/1"));
+    let account = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: keeper}\n";
+    assert!(mesh.apply(account).status.success());
+    until("the pod", || mesh.ok(&["get", "deployment", "shop"]).contains("1/1"));
+    let events = mesh.ok(&["describe", "deployment", "shop"]);
+    assert!(events.contains("SuccessfulCreate"), "{events}");
 }

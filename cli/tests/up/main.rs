@@ -6,8 +6,10 @@
 
 mod bounds;
 mod foreign;
+mod full;
 mod harness;
 mod jobs;
+mod limits;
 mod verbs;
 
 use std::io::{BufRead, BufReader};

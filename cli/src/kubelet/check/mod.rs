@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Probe};
 use serde_json::Value;
 
 use crate::kubelet::template::{pod_place, pod_spec};
-use crate::kubelet::{address, host_port, rules, security, shape, support};
+use crate::kubelet::{address, host_port, limit, rules, security, shape, support};
 use crate::manifest::object::{Key, group, text};
 use crate::wire::Given;
 
@@ -64,7 +64,13 @@ pub fn warnings(given: &Given) -> Vec<Problem> {
     let key = Key::of(&given.object);
     let mut found = Found { given, key: &key, problems: Vec::new() };
     if kind::of(&key.group, &key.kind).is_some_and(|kind| !kind.is_mesh()) {
-        found.all(support::unsupported(&key.kind, &given.object, pod_place(&key.kind)).warned, "");
+        let place = pod_place(&key.kind);
+        found.all(support::unsupported(&key.kind, &given.object, place).warned, "");
+        if let Some(place) = place
+            && let Some(spec) = pod_spec(&given.object, place)
+        {
+            found.all(limit::unsupported(spec, place), "");
+        }
     }
     found.problems
 }
@@ -122,9 +128,16 @@ fn pod(object: &Value, path: &str, programs: Programs<'_>, found: &mut Found<'_>
 fn bounds(spec: &PodSpec, path: &str, report: metadata::Report<'_>) {
     volume::check(spec, path, report);
     security::check_pod(spec, path, report);
+    if let Some(resources) = &spec.resources {
+        limit::problems(resources, &format!("{path}.resources"), report);
+    }
     for (list, containers) in lists(spec) {
         for (index, container) in containers.iter().enumerate() {
-            security::check_container(spec, container, &format!("{path}.{list}[{index}]"), report);
+            let path = format!("{path}.{list}[{index}]");
+            security::check_container(spec, container, &path, report);
+            if let Some(resources) = &container.resources {
+                limit::problems(resources, &format!("{path}.resources"), report);
+            }
         }
     }
 }

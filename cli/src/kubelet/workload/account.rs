@@ -24,19 +24,30 @@ pub fn named(spec: &Value) -> Option<&str> {
     names.into_iter().find(|name| !name.is_empty())
 }
 
-/// The reason why a workload cannot create pods, in the words of Kubernetes' API server.
-pub fn forbidden(objects: &BTreeMap<Key, Value>, key: &Key, object: &Value) -> Option<String> {
+/// The account that the pods of an object need, if it does not exist.
+pub fn needed<'a>(objects: &BTreeMap<Key, Value>, key: &Key, object: &'a Value) -> Option<&'a str> {
     let spec = match (key.group.as_str(), key.kind.as_str()) {
         ("", "Pod") => &object["spec"],
         ("apps" | "batch", "Deployment" | "StatefulSet" | "Job") => &object["spec"]["template"]["spec"],
         _ => return None,
     };
-    let name = missing(spec, &key.namespace, |key| objects.contains_key(key))?;
-    let front = if key.kind == "Pod" { key.name.clone() } else { format!("{}-", key.name) };
-    Some(reason(&front, &key.namespace, name))
+    missing(spec, &key.namespace, |key| objects.contains_key(key))
 }
 
-/// The error message of Kubernetes' API server.
+/// The message of the event `FailedCreate`, in the words of the controller of the workload's kind. `pod` is the pod
+/// that could not be created.
+pub fn failed(key: &Key, pod: &Value, account: &str) -> String {
+    let generated = text(pod, "/metadata/generateName");
+    let name = if generated.is_empty() { text(pod, "/metadata/name") } else { generated };
+    let reason = reason(name, &key.namespace, account);
+    if key.kind == "StatefulSet" {
+        format!("create Pod {name} in StatefulSet {} failed error: {reason}", key.name)
+    } else {
+        format!("Error creating: {reason}")
+    }
+}
+
+/// The error message of Kubernetes' API server. `pod` is the pod's name, or the beginning of a generated name.
 pub fn reason(pod: &str, namespace: &str, account: &str) -> String {
     format!(
         "pods \"{pod}\" is forbidden: error looking up service account {namespace}/{account}: serviceaccount \

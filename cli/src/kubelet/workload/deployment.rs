@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::kubelet::name;
+use crate::kubelet::workload::account;
 use crate::kubelet::workload::member::{
     Change, ExistingPod, Workload, condition, controlled_by, generated_from, remove, without_zeros,
 };
@@ -89,8 +90,8 @@ fn share(value: &Value, whole: usize, up: bool) -> Option<usize> {
     Some(if up { parts.div_ceil(100) } else { parts / 100 })
 }
 
-/// The object's `status`. `failure` is the reason why its pods cannot be created.
-pub fn status(workload: &Workload<'_>, failure: Option<&str>) -> Value {
+/// The object's `status`. `missing_account` is the account without which its pods cannot be created.
+pub fn status(workload: &Workload<'_>, missing_account: Option<&str>) -> Value {
     let wanted = workload.replicas();
     let revision = workload.revision();
     let own: Vec<&ExistingPod> = workload.own.iter().copied().filter(|pod| !pod.leaving).collect();
@@ -122,7 +123,11 @@ pub fn status(workload: &Workload<'_>, failure: Option<&str>) -> Value {
             since,
         )
     };
-    let failure = failure.map(|message| condition("ReplicaFailure", true, "FailedCreate", message, since));
+    let failure = missing_account.map(|account| {
+        let pod = format!("{}-{revision}-", workload.key.name);
+        let message = account::reason(&pod, &workload.key.namespace, account);
+        condition("ReplicaFailure", true, "FailedCreate", &message, since)
+    });
     let conditions = [Some(available_condition), Some(progress(workload, &revision, done, since)), failure];
     let conditions: Vec<Value> = conditions.into_iter().flatten().collect();
     without_zeros(json!({

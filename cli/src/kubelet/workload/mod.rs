@@ -27,6 +27,8 @@ use crate::manifest::object::Key;
 pub struct Plan {
     /// Pods to create and to remove, objects to delete.
     pub changes: Vec<Change>,
+    /// The workloads whose pods cannot be created, with the message of the event.
+    pub forbidden: BTreeMap<Key, String>,
     /// The records of all Jobs after this step.
     pub jobs: Records,
     /// When to plan again if nothing changes before.
@@ -58,9 +60,18 @@ pub fn plan(
             _ => continue,
         }
         plan.again = earlier(plan.again, workload.next_available());
-        if account::forbidden(objects, key, object).is_some() {
-            let made = plan.changes.split_off(before);
-            plan.changes.extend(made.into_iter().filter(|change| !matches!(change, Change::Create { .. })));
+        if let Some(account) = account::needed(objects, key, object) {
+            let planned = plan.changes.split_off(before);
+            for change in planned {
+                match change {
+                    Change::Create { pod, .. } if key.kind != "Pod" => {
+                        let message = || account::failed(key, &pod, account);
+                        plan.forbidden.entry(key.clone()).or_insert_with(message);
+                    }
+                    Change::Create { .. } => {}
+                    other => plan.changes.push(other),
+                }
+            }
         }
     }
     let owners: BTreeSet<(&str, Owner)> =
@@ -80,10 +91,7 @@ pub fn status(
 ) -> Option<Value> {
     let workload = Workload { key, object, own: own(key, object, pods), now };
     match key.kind.as_str() {
-        "Deployment" => {
-            let failure = account::forbidden(objects, key, object);
-            Some(deployment::status(&workload, failure.as_deref()))
-        }
+        "Deployment" => Some(deployment::status(&workload, account::needed(objects, key, object))),
         "StatefulSet" => Some(stateful::status(&workload)),
         "Job" => Some(job::status(&workload, jobs.get(key).unwrap_or(&Record::default()))),
         _ => None,

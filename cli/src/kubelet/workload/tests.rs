@@ -484,12 +484,29 @@ fn pods_without_service_account_are_not_created_and_running_ones_stay() {
     for kind in ["Deployment", "StatefulSet", "Job"] {
         let mut objects = workload(kind, &spec("web"));
         assert_eq!(changes(&objects, &[], &mut || 7), [], "{kind}");
+        let forbidden = plan(&objects, &Records::default(), &[], NOON, &mut || 7).forbidden;
+        let message = forbidden.values().next().expect("it says why it has no pods").clone();
+        let (start, pod) = match kind {
+            "Deployment" => (
+                "Error creating:",
+                format!(
+                    "web-{}-",
+                    name::template_hash(&objects.values().next().unwrap()["spec"]["template"])
+                ),
+            ),
+            "StatefulSet" => ("create Pod web-0 in StatefulSet web failed error:", "web-0".into()),
+            _ => ("Error creating:", "web-".into()),
+        };
+        let reason =
+            "is forbidden: error looking up service account default/web: serviceaccount \"web\" not found";
+        assert_eq!(message, format!("{start} pods \"{pod}\" {reason}"), "{kind}");
         let other = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "web", "namespace": "shop"}});
         objects.insert(Key::of(&other), other);
         assert_eq!(changes(&objects, &[], &mut || 7), [], "{kind}: an account of another namespace");
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "web"}});
         objects.insert(Key::of(&account), account);
-        assert!(!changes(&objects, &[], &mut || 7).is_empty(), "{kind}: it is there");
+        let there = plan(&objects, &Records::default(), &[], NOON, &mut || 7);
+        assert!(!there.changes.is_empty() && there.forbidden.is_empty(), "{kind}: it is there");
     }
     let objects = workload("Deployment", &spec("web"));
     let (key, object) = objects.first_key_value().unwrap();

@@ -52,22 +52,30 @@ fn word(pod: &Value) -> String {
     let phase = text(pod, ".status.phase");
     match phase {
         "Succeeded" => return "Completed".into(),
-        "Failed" => return "Error".into(),
+        "Failed" => {
+            let reason = text(pod, ".status.reason");
+            let failed = || statuses(pod).find_map(|(status, _)| failure(status)).unwrap_or("Error");
+            return if reason.is_empty() { failed().into() } else { reason.into() };
+        }
         _ if !text(pod, ".status.message").is_empty() => return "Blocked".into(),
         _ => {}
     }
-    let trouble = statuses(pod).find_map(|(status, _)| {
-        let ended = status["state"]["terminated"]["exitCode"].as_i64().is_some_and(|code| code != 0);
-        match text(status, ".state.waiting.reason") {
-            "" | "PodInitializing" => ended.then_some("Error"),
-            reason => Some(reason),
-        }
+    let trouble = statuses(pod).find_map(|(status, _)| match text(status, ".state.waiting.reason") {
+        "" | "PodInitializing" => failure(status),
+        reason => Some(reason),
     });
     match trouble {
         Some(reason) if phase == "Pending" => format!("Init:{reason}"),
         Some(reason) => reason.into(),
         None => or(phase, "Pending"),
     }
+}
+
+/// Why a container ended, if it failed: `OOMKilled`, or `Error` without a reason.
+fn failure(status: &Value) -> Option<&str> {
+    let failed = status["state"]["terminated"]["exitCode"].as_i64().is_some_and(|code| code != 0);
+    let reason = text(status, ".state.terminated.reason");
+    failed.then_some(if reason.is_empty() { "Error" } else { reason })
 }
 
 /// The names of a pod spec's containers.
@@ -92,7 +100,17 @@ mod tests {
                 "status": status})
         };
         let waiting = |name: &str, reason: &str| json!([{"name": name, "ready": false, "restartCount": 2, "state": {"waiting": {"reason": reason}}}]);
+        let ended = |code: i32, reason: &str| json!([{"name": "a", "state": {"terminated": {"exitCode": code, "reason": reason}}}]);
         let table = [
+            (json!({"phase": "Failed", "containerStatuses": ended(137, "OOMKilled")}), "OOMKilled"),
+            (json!({"phase": "Running", "containerStatuses": ended(137, "OOMKilled")}), "OOMKilled"),
+            (json!({"phase": "Pending", "initContainerStatuses": ended(137, "OOMKilled")}), "Init:OOMKilled"),
+            (json!({"phase": "Failed", "containerStatuses": ended(1, "")}), "Error"),
+            (
+                json!({"phase": "Failed", "reason": "DeadlineExceeded", "containerStatuses": ended(137, "Error")}),
+                "DeadlineExceeded",
+            ),
+            (json!({"phase": "Running", "containerStatuses": ended(0, "Completed")}), "Running"),
             (json!({"phase": "Succeeded"}), "Completed"),
             (json!({"phase": "Failed"}), "Error"),
             (json!({"phase": "Pending"}), "Pending"),
