@@ -15,27 +15,21 @@ mod row;
 
 pub mod operator;
 
+mod error;
+mod place;
+
 pub mod defaults;
 pub mod time;
 
 #[cfg(test)]
 mod tests;
 
+pub use error::FormatError;
+pub use place::Place;
 pub use row::{Allowed, Meaning, Row, Seen};
 pub use table::{row, rows};
 
 use operator::Operator;
-
-/// Where a text stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// A line of an access log.
-    Log,
-    /// The value of a header.
-    Header,
-    /// The body of an answer that a proxy gives itself.
-    Reply,
-}
 
 /// A part of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,41 +38,6 @@ pub enum Piece {
     Literal(String),
     /// What stands for a value, with the most bytes of it to show.
     Operator(Operator, Option<usize>),
-}
-
-/// What is wrong with a text. Each message says what the text has.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FormatError {
-    /// A `%` that nothing closes.
-    #[error("has an operator without its second %")]
-    Unclosed,
-    /// An operator that does not exist.
-    #[error("has an operator that is not supported by this version: %{0}%")]
-    Unknown(String),
-    /// An operator of Envoy's that this version refuses.
-    #[error("has an operator that is not supported by this version: %{operator}% ({reason})")]
-    Refused {
-        /// As it is written.
-        operator: String,
-        /// Why.
-        reason: &'static str,
-    },
-    /// An operator whose argument or length is wrong.
-    #[error("has the operator %{operator}%, which {reason}")]
-    Argument {
-        /// As it is written.
-        operator: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// An operator that has no value where the text stands.
-    #[error("has the operator %{operator}%, which {reason}")]
-    Misplaced {
-        /// As it is written.
-        operator: String,
-        /// Where it may stand instead.
-        reason: &'static str,
-    },
 }
 
 /// Takes a text apart.

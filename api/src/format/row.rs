@@ -1,7 +1,8 @@
 //! Pure. A row of the table of operators: how one is written, where it may stand, and what it means.
 
+use super::error::FormatError;
 use super::operator::Operator;
-use super::{FormatError, Place};
+use super::place::Place;
 
 /// An operator with its argument, or what is wrong with the argument, to be read after "which".
 pub(super) type Read = Result<Operator, String>;

@@ -1,8 +1,8 @@
 //! Takes connections from a listening socket, gives each a place in the crowd, and closes those whose time is up. Exists
 //! so that every listener, whatever it speaks, treats strangers alike; see `crowd` for the rules.
 
-use super::Peer;
 use super::crowd::{Crowd, Id, Limits, Place, Why};
+use super::peer::Peer;
 use crate::process::open_files;
 use std::collections::BTreeMap;
 use std::io;

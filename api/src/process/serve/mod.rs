@@ -11,7 +11,11 @@ pub mod door;
 
 pub mod crowd;
 
-use crate::identity::{SpiffeId, peer_identity};
+mod peer;
+
+pub use peer::Peer;
+
+use crate::identity::peer_identity;
 use crate::process::tls::Serving;
 use axum::Router;
 use crowd::{Limits, Why};
@@ -22,7 +26,7 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::UnixTime;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
@@ -36,28 +40,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer;
-
-/// Who is at the other end of a connection; an extension of each of its requests.
-#[derive(Debug, Clone)]
-pub struct Peer {
-    /// Where the connection comes from.
-    pub address: SocketAddr,
-    /// The chain the client showed, already verified by the TLS configuration; empty without one.
-    pub certificates: Arc<[CertificateDer<'static>]>,
-    /// The identity in the chain's leaf.
-    pub identity: Option<SpiffeId>,
-}
-
-impl Peer {
-    /// When the peer's certificate ends; `None` when it showed none.
-    pub fn not_after(&self) -> Option<SystemTime> {
-        let (_, leaf) = X509Certificate::from_der(self.certificates.first()?).ok()?;
-        let end = u64::try_from(leaf.validity().not_after.timestamp()).unwrap_or_default();
-        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(end))
-    }
-}
 
 /// When a connection takes its leave because the certificate of its peer ends soon; an extension of each of its
 /// requests. A handler ends its streams then, so that the peer comes back with its next certificate.

@@ -1,7 +1,7 @@
 //! A verifier of rustls around a decision of ours. Exists because rustls wants seven methods from whoever checks a
 //! peer, of which only one ever differs: the others, signatures above all, are written here and nowhere else.
 
-use super::{ClientAuth, provider};
+use super::crypto::provider;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
@@ -11,6 +11,15 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 use std::fmt;
 use std::sync::Arc;
+
+/// Whether a client must show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// A client without one is let in, with no identity.
+    Optional,
+    /// A client without one is refused.
+    Required,
+}
 
 /// What a peer shows in a handshake.
 #[derive(Debug, Clone, Copy)]

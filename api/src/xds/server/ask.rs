@@ -1,6 +1,6 @@
 //! Pure. Parses a request of either form of the protocol into one type.
 
-use super::Request;
+use super::request::Request;
 use crate::model::Kind;
 
 /// A parsed request.

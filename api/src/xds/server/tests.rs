@@ -1,7 +1,7 @@
 //! Tests of a session with clients of both methods, and with misbehaving clients.
 
 use super::*;
-use crate::wire::xds::{Any, nack};
+use crate::wire::xds::{Any, DeltaDiscoveryRequest, DiscoveryRequest, nack};
 use crate::xds::offer::Resources;
 use crate::xds::table::Offered;
 use std::collections::HashMap;

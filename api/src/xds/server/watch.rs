@@ -2,7 +2,8 @@
 
 use super::ask::{Ask, Change};
 use super::holding::{HeldVersion, Holding};
-use super::{Nack, Status, limit};
+use super::limit;
+use super::status::{Nack, Status};
 use crate::model::Kind;
 use crate::xds::offer::Offer;
 use crate::xds::table::{Offered, Table};
