@@ -2,6 +2,7 @@
 
 use super::destination_rule::DestinationRule;
 use super::gateway::Gateway;
+use super::item::Item;
 use super::policy::{Mesh, PeerAuthentication, Sidecar, TlsSecret};
 use super::registry::{ByHost, Id, Items};
 use super::route::RouteSet;
@@ -9,7 +10,7 @@ use super::rule::Rules;
 use super::service::Service;
 use super::visibility::{Labels, Origin};
 use super::workload::Workload;
-use super::{Item, delegate, registry};
+use super::{delegate, registry};
 use api::resource::document::Key;
 use api::resource::kind::Kind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -23,6 +23,8 @@ mod endpoint;
 #[cfg(test)]
 pub(crate) mod tests;
 
+mod item;
+
 pub mod destination_rule;
 pub mod gateway;
 pub mod policy;
@@ -34,60 +36,22 @@ pub mod same;
 pub mod workload;
 pub mod visibility;
 
+pub use item::Item;
+
 use api::resource::document::Key;
 use api::resource::kind::Kind;
-use destination_rule::DestinationRule;
 use gateway::Gateway;
 use index::Index;
-use policy::{Mesh, PeerAuthentication, Sidecar, TlsSecret};
+use policy::{Mesh, PeerAuthentication, Sidecar};
 use route::RouteSet;
-use service::{Service, StaticEndpoint};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use visibility::{Labels, Origin};
-use workload::Workload;
 
 /// The configuration in force.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     items: BTreeMap<Key, Item>,
     index: Index,
-}
-
-/// One accepted object in its checked form.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Item {
-    /// A Namespace's labels.
-    Namespace(Labels),
-    /// A Service.
-    Service(Arc<Service>),
-    /// A ServiceEntry: one service for each host.
-    ServiceEntry(Vec<Arc<Service>>),
-    /// Addresses for a Service without a selector.
-    Endpoints {
-        /// Name of the Service, in the namespace of the object.
-        service: String,
-        /// The addresses.
-        endpoints: Vec<StaticEndpoint>,
-    },
-    /// A Pod.
-    Workload(Arc<Workload>),
-    /// A Secret with a certificate.
-    Secret(Arc<TlsSecret>),
-    /// The routes of a VirtualService.
-    Routes(Arc<RouteSet>),
-    /// A DestinationRule.
-    DestinationRule(Arc<DestinationRule>),
-    /// A Gateway.
-    Gateway(Arc<Gateway>),
-    /// A Sidecar.
-    Sidecar(Arc<Sidecar>),
-    /// A PeerAuthentication.
-    PeerAuthentication(Arc<PeerAuthentication>),
-    /// The mesh's settings.
-    Mesh(Arc<Mesh>),
-    /// An object that does not affect the mesh.
-    Other,
 }
 
 /// A change to one object of a catalog.
@@ -202,28 +166,5 @@ impl Catalog {
     /// All PeerAuthentications; equal pointers mean that none changed.
     pub fn shared_policies(&self) -> Arc<Vec<Arc<PeerAuthentication>>> {
         self.index.peer_authentications.clone()
-    }
-}
-
-impl Item {
-    /// The origin (name and age) of an object whose kind can conflict with others.
-    pub fn origin(&self) -> Option<&Origin> {
-        match self {
-            Self::Service(service) => Some(&service.origin),
-            Self::ServiceEntry(services) => services.first().map(|s| &s.origin),
-            Self::Routes(set) => Some(&set.origin),
-            Self::DestinationRule(rule) => Some(&rule.origin),
-            Self::Gateway(gateway) => Some(&gateway.origin),
-            Self::Sidecar(sidecar) => Some(&sidecar.origin),
-            Self::PeerAuthentication(policy) => Some(&policy.origin),
-            _ => None,
-        }
-    }
-
-    fn into_workload(self) -> Option<Arc<Workload>> {
-        match self {
-            Self::Workload(workload) => Some(workload),
-            _ => None,
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! Pure. Builds the services by host: Kubernetes Services with their static endpoints, and ServiceEntries. Entries with
 //! the same host and namespace merge into one service. An entry that declares no address gets an allocated one.
 
-use super::Item;
 use super::allocation::{self, Claim};
+use super::item::Item;
 use super::service::{Registry, Resolution, Service, StaticEndpoint};
 use crate::flow::Protocol;
 use api::resource::document::Key;

@@ -3,6 +3,7 @@
 
 use super::route::GatewayRef;
 use super::service::Service;
+use super::visibility::Labels;
 use super::*;
 use crate::flow::{Fact, MtlsMode};
 use crate::validate;

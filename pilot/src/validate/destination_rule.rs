@@ -42,7 +42,7 @@ pub(super) fn check(
         subsets.push(Subset { name: subset.name.clone(), labels: subset.labels.clone(), policy });
     }
     DestinationRule {
-        origin: origin(object),
+        origin: origin::of(object),
         host: host::complete(&spec.host, object.namespace(), &mesh.domain),
         policy: policy(f, "spec.trafficPolicy", spec.traffic_policy.as_ref()),
         subsets,

@@ -38,7 +38,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Gateway) 
     }
     let services = object.annotations.get(SERVICES);
     let services = services.map(|hosts| hosts.split(',').map(|h| h.trim().to_ascii_lowercase()).collect());
-    Gateway { origin: origin(object), selector: spec.selector.clone(), services, servers }
+    Gateway { origin: origin::of(object), selector: spec.selector.clone(), services, servers }
 }
 
 /// The namespaces that hosts of a Gateway refer to.

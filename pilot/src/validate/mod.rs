@@ -26,10 +26,10 @@ mod tests;
 mod unheeded;
 mod value;
 mod finding;
+mod origin;
 mod instead;
 
 use crate::catalog::policy::Mesh;
-use crate::catalog::visibility::{Identity, Origin};
 use crate::catalog::{Change, Item};
 use crate::flow::{Fact, Verdict};
 use api::resource::document::{Place, Refusal};
@@ -131,18 +131,6 @@ fn item(f: &mut Findings, place: &Place, object: &Object, mesh: &Mesh) -> Item {
         | Body::ReplicaSet(_)
         | Body::Job(_) => Item::Other,
     }
-}
-
-fn origin(object: &Object) -> Origin {
-    Origin::new(Identity {
-        kind: object.kind(),
-        namespace: object.namespace().to_owned(),
-        name: object.name().to_owned(),
-        created: object.created.clone(),
-        uid: object.uid.clone(),
-        generation: object.generation,
-        place: object.place.clone(),
-    })
 }
 
 /// Parses a MeshConfig that is not an object of the cluster, such as a file named on the command line.

@@ -48,7 +48,7 @@ pub(super) fn check(
             }
         }
     }
-    PeerAuthentication { origin: origin(object), selector, mode: mode(spec.mtls), ports }
+    PeerAuthentication { origin: origin::of(object), selector, mode: mode(spec.mtls), ports }
 }
 
 fn mode(setting: Option<written::MutualTls>) -> Option<MtlsMode> {

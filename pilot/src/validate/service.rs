@@ -30,7 +30,7 @@ pub(super) fn service(f: &mut Findings, object: &Object, body: &core::Service, m
         host: host::service_host(object.name(), object.namespace(), &mesh.domain),
         name: object.name().to_owned(),
         namespace: object.namespace().to_owned(),
-        origin: origin(object),
+        origin: origin::of(object),
         registry: Registry::Kubernetes,
         endpoints: endpoints
             .map(|name| plain_endpoint(name.clone(), BTreeMap::new(), true))

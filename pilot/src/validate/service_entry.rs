@@ -23,7 +23,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::ServiceEn
         host: String::new(),
         name: String::new(),
         namespace: object.namespace().to_owned(),
-        origin: origin(object),
+        origin: origin::of(object),
         registry: Registry::External,
         addresses,
         allocated: vec![],

@@ -63,7 +63,7 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Sidecar, 
     }
     let policy = spec.outbound_traffic_policy.as_ref();
     let outbound = policy.and_then(|p| outbound(f, "spec.outboundTrafficPolicy", p));
-    Sidecar { origin: origin(object), selector, egress, excluded, outbound }
+    Sidecar { origin: origin::of(object), selector, egress, excluded, outbound }
 }
 
 /// Parses `outboundTrafficPolicy`, which MeshConfig has too.

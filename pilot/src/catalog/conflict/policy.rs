@@ -1,7 +1,7 @@
 //! Pure. Finds conflicts between PeerAuthentications and between Sidecars. For each workload, the oldest policy of its
 //! namespace that selects it applies; the others do not.
 
-use super::{Conflicts, winner};
+use super::found::{Conflicts, winner};
 use crate::catalog::Catalog;
 use crate::catalog::visibility::{Labels, Origin, selects};
 use crate::catalog::workload::Workload;
