@@ -1,7 +1,7 @@
 //! Pure. Parses the arguments of operators. Error texts continue a sentence after "which".
 
-use super::Place;
 use super::operator::{Field, GrpcStatus, Host, Moment, Operator, Part, Point, Precision, ServerName, Which};
+use super::place::Place;
 use super::row::{Lookup, Read};
 use super::time::Shape;
 use serde::Deserialize;

@@ -16,27 +16,21 @@ mod row;
 
 pub mod operator;
 
+mod error;
+mod place;
+
 pub mod defaults;
 pub mod time;
 
 #[cfg(test)]
 mod tests;
 
+pub use error::FormatError;
+pub use place::Place;
 pub use row::{Allowed, AllowedTraffic, Meaning, Row};
 pub use table::{row, rows};
 
 use operator::Operator;
-
-/// Where a format string is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// An access log line.
-    Log,
-    /// A header's value.
-    Header,
-    /// The body of a local reply.
-    Reply,
-}
 
 /// A part of a format string.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,41 +39,6 @@ pub enum Piece {
     Literal(String),
     /// An operator, with the maximum length of its value.
     Operator(Operator, Option<usize>),
-}
-
-/// Why a format string is invalid. The messages continue a sentence about it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FormatError {
-    /// An operator without its closing `%`.
-    #[error("has an operator without its second %")]
-    Unclosed,
-    /// An operator that does not exist.
-    #[error("has an operator that is not supported by this version: %{0}%")]
-    Unknown(String),
-    /// An operator of Envoy that this version refuses.
-    #[error("has an operator that is not supported by this version: %{operator}% ({reason})")]
-    Refused {
-        /// The operator as written.
-        operator: String,
-        /// The reason.
-        reason: &'static str,
-    },
-    /// An operator with an invalid argument or length.
-    #[error("has the operator %{operator}%, which {reason}")]
-    Argument {
-        /// The operator as written.
-        operator: String,
-        /// The reason.
-        reason: String,
-    },
-    /// An operator that is not allowed where the format string is used.
-    #[error("has the operator %{operator}%, which {reason}")]
-    Misplaced {
-        /// The operator as written.
-        operator: String,
-        /// Where it is allowed.
-        reason: &'static str,
-    },
 }
 
 /// Parses a format string.

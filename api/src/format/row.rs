@@ -1,7 +1,8 @@
 //! Pure. A row of the table of operators: an operator's syntax, where it is allowed, and its meaning.
 
+use super::error::FormatError;
 use super::operator::Operator;
-use super::{FormatError, Place};
+use super::place::Place;
 
 /// A parsed operator, or the reason why its argument is invalid, which continues a sentence after "which".
 pub(super) type Read = Result<Operator, String>;

@@ -3,7 +3,8 @@
 use super::any::config_type;
 use super::refusal::{At, Refusal, each, nothing_left, optional, refuse, required};
 use super::scalar::{enumeration, limit, number, truth, wire_limit, wire_number_unless, wire_truth};
-use super::{Target, access_log, extra, filter, route, source};
+use super::target::Target;
+use super::{access_log, extra, filter, route, source};
 use crate::model::listener::{
     Codec, Direction, ForwardClientCertificate, ForwardMode, HttpConnection, HttpExtra, RouteSource,
     Underscores,

@@ -8,8 +8,9 @@ use super::scalar::{
     wire_truth,
 };
 use super::stable::CONNECTION;
+use super::target::Target;
 use super::xds::Any;
-use super::{Target, authorization, connection, tcp, tls};
+use super::{authorization, connection, tcp, tls};
 use crate::model::authorization::Authorization;
 use crate::model::listener::{ChainMatch, Direction, FilterChain, Inspect, Listener, Protocol, Transport};
 use envoy_types::pb::envoy::config::core::v3::TrafficDirection;

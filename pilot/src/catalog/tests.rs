@@ -3,8 +3,8 @@
 
 use super::route::GatewayRef;
 use super::service::Service;
+use super::visibility::Labels;
 use super::*;
-use crate::catalog::visibility::Labels;
 use crate::flow::{Fact, MtlsMode};
 use crate::validate;
 use MtlsMode::{Disable, Permissive, Strict};

@@ -4,7 +4,8 @@
 use super::filters::{self, Side};
 use super::http_route::{self, Place};
 use super::opaque::{choice, server_names, tcp};
-use super::{View, cluster, spelling};
+use super::view::View;
+use super::{cluster, spelling};
 use crate::catalog::gateway::{ClientVerification, Server, ServerCertificate, ServerProtocol, ServerTls};
 use crate::catalog::gateway_port::{GatewayPort, GatewayPorts, OpaqueRoute, PortServer};
 use crate::catalog::host;

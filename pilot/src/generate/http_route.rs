@@ -3,7 +3,7 @@
 //! Conditions that pilot can evaluate for a proxy (labels, namespace, gateways, the listener's port) are evaluated
 //! here; those that depend on the request become conditions of the route.
 
-use super::View;
+use super::view::View;
 use crate::catalog::policy::Mesh;
 use crate::catalog::route::{
     Destination, GatewayRef, HttpAction, HttpDestination, HttpMatch, HttpRoute, Retries, RouteSet,

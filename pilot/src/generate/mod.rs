@@ -30,6 +30,8 @@ pub mod audience;
 #[cfg(test)]
 mod tests;
 
+pub use workload::CLUSTER_ID;
+
 use crate::flow::Scope;
 use crate::snapshot::Snapshot;
 use api::model::Resource;
@@ -37,7 +39,6 @@ use audience::Audience;
 use inbound::Inbound;
 use outline::Outline;
 use std::sync::Arc;
-use view::View;
 
 /// Generates the resources that all proxies of an audience share: those of one namespace and, at gateways, with equal
 /// labels.
@@ -58,6 +59,3 @@ pub fn own(snapshot: &Snapshot, scope: &Scope) -> Vec<Resource> {
 pub fn workload(snapshot: &Snapshot, name: &str) -> Option<Resource> {
     workload::by_name(&snapshot.catalog, name).map(Resource::Workload)
 }
-
-/// The ID of the cluster that all workloads of a catalog run in.
-pub const CLUSTER_ID: &str = "Kubernetes";

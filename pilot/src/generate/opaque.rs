@@ -1,9 +1,9 @@
 //! Pure. Generates filter chains for connections forwarded as opaque bytes: TLS by server name (SNI), TCP by address.
 //! The routes of a VirtualService apply if it has some for the port.
 
-use super::View;
 use super::http_route::{self, Place};
 use super::spelling;
+use super::view::View;
 use crate::catalog::route::{Destination, GatewayRef, RouteSet, SourceMatch, TcpDestination};
 use crate::catalog::service::Service;
 use crate::catalog::visibility::selects;

@@ -7,7 +7,8 @@
 
 use super::filters::{self, Side};
 use super::opaque::{self, Condition};
-use super::{View, mesh_tls, route, spelling};
+use super::view::View;
+use super::{mesh_tls, route, spelling};
 use crate::catalog::service::{Service, ServicePort};
 use crate::flow::Protocol;
 use api::model::listener::{

@@ -6,7 +6,8 @@
 
 use super::audience::Audience;
 use super::upstream::Upstream;
-use super::{View, cluster, gateway, outbound, workload};
+use super::view::View;
+use super::{cluster, gateway, outbound, workload};
 use crate::catalog::Catalog;
 use crate::catalog::destination_rule::DestinationRule;
 use crate::catalog::service::Service;

@@ -2,7 +2,8 @@
 //! the port number, and one for each service port without a declared protocol, named `<host>:<port>`.
 
 use super::http_route::{self, Place};
-use super::{View, spelling};
+use super::spelling;
+use super::view::View;
 use crate::catalog::host;
 use crate::catalog::route::{GatewayRef, RouteSet};
 use crate::catalog::service::Service;

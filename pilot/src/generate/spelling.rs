@@ -2,7 +2,7 @@
 //! addresses. A request or a ClientHello with any of them belongs to the service, with its routes, its rules and its
 //! mTLS.
 
-use super::View;
+use super::view::View;
 use crate::catalog::service::{Registry, Service};
 use std::net::IpAddr;
 

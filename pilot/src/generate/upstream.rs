@@ -1,8 +1,8 @@
 //! Pure. The inputs of the clusters and endpoints of one service, for the proxies of one audience. Clusters and
 //! endpoints depend on nothing else.
 
-use super::CLUSTER_ID;
 use super::audience::Audience;
+use super::workload::CLUSTER_ID;
 use crate::catalog::backing::Backing;
 use crate::catalog::destination_rule::DestinationRule;
 use crate::catalog::policy::Mesh;

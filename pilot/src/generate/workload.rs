@@ -1,6 +1,7 @@
 //! Pure. Workload metadata by address, for telemetry, and the name table of a proxy's DNS.
 
-use super::{CLUSTER_ID, View, spelling};
+use super::spelling;
+use super::view::View;
 use crate::catalog::Catalog;
 use crate::catalog::service::{Registry, Service};
 use crate::catalog::workload::Workload as Pod;
@@ -56,3 +57,6 @@ fn name_info(view: &View, service: &Service) -> NameInfo {
         namespace: service.namespace.clone(),
     }
 }
+
+/// The ID of the cluster that all workloads of a catalog run in.
+pub const CLUSTER_ID: &str = "Kubernetes";

@@ -2,43 +2,20 @@
 //! session of one proxy; the decisions are in `api::xds` and `node`.
 
 mod stream;
+mod discovery;
 pub mod connections;
 pub mod node;
 
 pub mod quota;
 
-use crate::metrics::Metrics;
-use crate::offer::Offers;
-use crate::snapshot::Snapshot;
+pub use discovery::Discovery;
+
 use api::process::serve::{CloseAt, Peer};
 use api::xds::accept::{self, Discover, Requests, ResponseStream};
 use api::xds::server::Mode;
-use connections::Connections;
-use quota::Quota;
-use std::sync::Arc;
 use stream::Session;
-use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
 use tonic::Status;
-
-/// The state that all streams share.
-#[derive(Clone)]
-pub struct Discovery {
-    /// The newest configuration.
-    pub snapshots: watch::Receiver<Arc<Snapshot>>,
-    /// Encoded resources, shared between proxies.
-    pub offers: Offers,
-    /// The open streams.
-    pub connections: Connections,
-    /// Limits on the streams of each client.
-    pub quota: Quota,
-    /// Metrics.
-    pub metrics: Metrics,
-    /// Whether clients must present a certificate that matches their node.
-    pub identities: bool,
-    /// Ends all streams when cancelled.
-    pub drain: CancellationToken,
-}
 
 impl Discovery {
     /// Returns the service as a router for `api::process::serve`.

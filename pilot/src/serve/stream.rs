@@ -1,7 +1,7 @@
 //! The stream of one proxy: receives requests and new configurations, sends responses.
 
-use super::Discovery;
 use super::connections::{Connection, Guard};
+use super::discovery::Discovery;
 use super::node::{self, Caller, Claim, NodeError};
 use super::quota::{Holder, Ticket};
 use crate::flow::Scope;

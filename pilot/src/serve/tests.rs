@@ -1,17 +1,25 @@
 //! Streams before the first configuration, and while they hold part of it back; and what clients get that claim a
 //! false identity or request too much.
 
+use super::connections::Connections;
+use super::quota::Quota;
 use super::*;
 use crate::catalog::Catalog;
 use crate::flow::Fact;
+use crate::metrics::Metrics;
+use crate::offer::Offers;
+use crate::snapshot::Snapshot;
 use crate::validate;
 use api::model::Kind;
 use api::resource::parse;
 use api::wire::xds::{DeltaDiscoveryRequest, Node, NodeInfo};
 use api::xds::server::Request;
 use futures_util::StreamExt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 fn snapshot(generation: u64, yaml: &str) -> Arc<Snapshot> {
     #[expect(clippy::disallowed_methods, reason = "a test's own clock")]

@@ -2,7 +2,8 @@
 //! probes, and commands to drain or quit.
 
 use super::envoy::prometheus_page;
-use super::{Admin, Command, probe, scrape};
+use super::state::{Admin, Command};
+use super::{probe, scrape};
 use api::process::serve::Peer;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};

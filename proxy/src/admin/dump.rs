@@ -1,8 +1,8 @@
 //! The configuration in force in the format of Envoy's `/config_dump`: collected here, written by
 //! `api::wire::json`.
 
-use super::Shared;
 use super::certs::date;
+use super::state::Shared;
 use crate::control::Version;
 use crate::credentials::{SecretInfo, SecretKind};
 use api::model::Resource;

@@ -1,6 +1,7 @@
 //! Envoy's administration pages, for people and for the tools that read them.
 
-use super::{Admin, Command, certs, clusters, dump, listeners, stats};
+use super::state::{Admin, Command};
+use super::{certs, clusters, dump, listeners, stats};
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};

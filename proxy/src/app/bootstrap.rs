@@ -1,7 +1,8 @@
 //! Builds the plan of a proxy from a bootstrap file: static resources, and a control plane if the file names one.
 
+use super::environment;
+use super::failure::Failure;
 use super::plan::{Certificate, Page, PageKind, Plan};
-use super::{Failure, environment};
 use crate::admin::Needs;
 use crate::config::DrainTimes;
 use crate::config::args::RunArgs;

@@ -1,7 +1,8 @@
 //! Builds the plan of a proxy in a mesh from its settings.
 
+use super::environment;
+use super::failure::Failure;
 use super::plan::{Certificate, DnsPlan, Page, PageKind, Plan};
-use super::{Failure, environment};
 use crate::admin::Needs;
 use crate::config::args::MeshArgs;
 use crate::config::{Config, Pod};

@@ -14,7 +14,10 @@ mod workers;
 
 mod plan;
 
+mod failure;
+
 use crate::config::args::{DrainArgs, MeshArgs, RunArgs, WaitArgs};
+use failure::Failure;
 use std::process::ExitCode;
 
 /// Runs `proxy sidecar` and `proxy router`: a proxy in a mesh.
@@ -35,27 +38,6 @@ pub fn wait(args: &WaitArgs) -> ExitCode {
 /// Runs `drain`: announces the pod's end to the proxy in the same pod.
 pub fn drain(args: &DrainArgs) -> ExitCode {
     finish(wait::drain(args.port))
-}
-
-/// Why the process ends with an error.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    /// The settings are invalid: each mistake on a line of its own.
-    #[error("{}", .0.join("\n"))]
-    Settings(Vec<String>),
-    /// The settings are valid, but the machine does not permit them.
-    #[error("{0}")]
-    Start(String),
-}
-
-impl Failure {
-    /// The exit code; 64 is the convention for a usage error.
-    fn code(&self) -> ExitCode {
-        match self {
-            Self::Settings(_) => ExitCode::from(64),
-            Self::Start(_) => ExitCode::FAILURE,
-        }
-    }
 }
 
 fn finish(result: Result<(), Failure>) -> ExitCode {

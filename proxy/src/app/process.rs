@@ -1,7 +1,8 @@
 //! Runs a plan: one thread for control, admin and DNS, and the worker threads.
 
+use super::failure::Failure;
 use super::plan::{Certificate, DnsPlan, Page, PageKind, Plan};
-use super::{Failure, capture, drain, workers};
+use super::{capture, drain, workers};
 use crate::admin::{self, Admin, Command, Shared};
 use crate::control::{Seams, certificate, mounted, xds};
 use crate::dns::{self, Dns};

@@ -1,7 +1,7 @@
 //! Sends requests to the proxy in the same pod: waits until it is ready, for a container that must not start before
 //! it, and announces the pod's end, for a lifecycle hook.
 
-use super::Failure;
+use super::failure::Failure;
 use crate::config::args::WaitArgs;
 use bytes::Bytes;
 use http::{Method, Request, Uri, header};

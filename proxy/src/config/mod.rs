@@ -2,38 +2,36 @@
 //! All mistakes are collected, so that a user sees them at once, before any port is bound.
 
 mod node;
+mod pod;
+mod ports;
 mod probers;
 mod proxy_config;
+
+mod mistakes;
+mod raw;
 
 pub mod args;
 pub mod environment;
 
+pub use mistakes::ConfigError;
 pub use node::podinfo;
+pub use pod::Pod;
+pub use ports::Ports;
 pub use probers::{Action, HttpProbe, Prober, Scrape};
+pub use raw::Raw;
 
 use api::identity::{IdentityError, TrustDomain};
-use api::name::{NodeId, NodeKind};
+use api::name::NodeKind;
 use api::process::tls::expected::Expected;
 use api::wire::xds::NodeInfo;
 use args::{MeshArgs, Role};
+use mistakes::Mistakes;
+use ports::ports;
 use proxy_config::ProxyConfig;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// The unparsed inputs of the settings.
-#[derive(Debug, Clone, Default)]
-pub struct Raw {
-    /// The environment variables.
-    pub environment: BTreeMap<String, String>,
-    /// The content of the downward API's `labels` file.
-    pub labels: String,
-    /// The content of the downward API's `annotations` file.
-    pub annotations: String,
-    /// The CPU limit enforced by the kernel, in cores.
-    pub cpu_limit: Option<f64>,
-}
 
 /// The settings of a proxy in a mesh.
 #[derive(Debug, Clone)]
@@ -76,31 +74,6 @@ pub struct Config {
     pub ignored: Vec<String>,
 }
 
-/// The workload that a proxy belongs to.
-#[derive(Debug, Clone)]
-pub struct Pod {
-    /// Sidecar or gateway.
-    pub kind: NodeKind,
-    /// Pod name.
-    pub name: String,
-    /// Namespace.
-    pub namespace: String,
-    /// The pod's address.
-    pub address: IpAddr,
-    /// Service account; empty when unknown.
-    pub service_account: String,
-    /// Trust domain of its identity.
-    pub trust_domain: String,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Name of the pod's owner, such as a Deployment.
-    pub workload_name: String,
-    /// Cluster id.
-    pub cluster_id: String,
-    /// Domain of the pod's own names, such as `default.svc.cluster.local`.
-    pub domain: String,
-}
-
 /// The source of configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Discovery {
@@ -116,23 +89,6 @@ pub struct Discovery {
     pub token: PathBuf,
 }
 
-/// Ports on which the proxy itself serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ports {
-    /// Administration pages, on the loopback address.
-    pub admin: u16,
-    /// Health, merged metrics, the application's probes.
-    pub status: u16,
-    /// The application's probes, if an annotation moves them off the status port; 0: they stay there.
-    pub probes: u16,
-    /// Only readiness.
-    pub health: u16,
-    /// Only the proxy's metrics.
-    pub prometheus: u16,
-    /// DNS.
-    pub dns: u16,
-}
-
 /// Times of the shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DrainTimes {
@@ -144,37 +100,6 @@ pub struct DrainTimes {
     pub until_idle: bool,
     /// With `until_idle`: the least time to wait.
     pub minimum: Duration,
-}
-
-/// A mistake in the settings.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{setting}: {reason}")]
-pub struct ConfigError {
-    /// The flag or variable, including the path of the field in it.
-    pub setting: String,
-    /// What is wrong, and what is expected.
-    pub reason: String,
-}
-
-/// Collects all mistakes.
-#[derive(Debug, Default)]
-struct Mistakes(Vec<ConfigError>);
-
-impl Mistakes {
-    fn add(&mut self, setting: impl Into<String>, reason: impl Into<String>) {
-        self.0.push(ConfigError { setting: setting.into(), reason: reason.into() });
-    }
-
-    /// Returns the value, or its default if it is absent or invalid.
-    fn take<T>(&mut self, setting: &str, parsed: Result<Option<T>, String>, default: T) -> T {
-        match parsed {
-            Ok(value) => value.unwrap_or(default),
-            Err(reason) => {
-                self.add(setting, reason);
-                default
-            }
-        }
-    }
 }
 
 impl Config {
@@ -230,13 +155,6 @@ impl Config {
     }
 }
 
-impl Raw {
-    /// The value of a variable, unless it is unset or empty.
-    fn text(&self, name: &str) -> Option<&str> {
-        self.environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
-    }
-}
-
 fn pod(args: &MeshArgs, raw: &Raw, mistakes: &mut Mistakes) -> Pod {
     let labels = mistakes.take("labels of the pod", podinfo(&raw.labels).map(Some), BTreeMap::new());
     let domain = args.domain.clone().filter(|domain| !domain.is_empty());
@@ -274,19 +192,6 @@ fn pod(args: &MeshArgs, raw: &Raw, mistakes: &mut Mistakes) -> Pod {
         address,
         labels,
         workload_name,
-    }
-}
-
-impl Pod {
-    /// The node ID that is sent to the control plane.
-    pub fn node_id(&self) -> NodeId {
-        NodeId {
-            kind: self.kind,
-            ip: self.address,
-            pod: self.name.clone(),
-            namespace: self.namespace.clone(),
-            domain: self.domain.clone(),
-        }
     }
 }
 
@@ -361,25 +266,6 @@ fn address(text: Option<&str>, setting: &str, default: &str, mistakes: &mut Mist
         mistakes.add(setting, format!("`{text}` is not an address; write it as host:port"));
     }
     text.to_owned()
-}
-
-fn ports(proxy: &ProxyConfig, raw: &Raw, mistakes: &mut Mistakes) -> Ports {
-    let mut port = |name: &str, default: u16| {
-        let parsed = raw.text(name).map(|text| {
-            text.parse().map_err(|_| format!("`{text}` is not a port; write a number from 0 to 65535"))
-        });
-        mistakes.take(name, parsed.transpose(), default)
-    };
-    let status = proxy.status_port.unwrap_or(15020);
-    let probes = port("OSTRIA_PROBE_PORT", 0);
-    Ports {
-        admin: proxy.admin_port.unwrap_or(15000),
-        status,
-        probes: if probes == status { 0 } else { probes },
-        health: port("ISTIO_META_ENVOY_STATUS_PORT", 15021),
-        prometheus: port("ISTIO_META_ENVOY_PROMETHEUS_PORT", 15090),
-        dns: 15053,
-    }
 }
 
 fn drain(proxy: &ProxyConfig, raw: &Raw, mistakes: &mut Mistakes) -> DrainTimes {

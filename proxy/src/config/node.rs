@@ -1,7 +1,10 @@
 //! Pure. The node that the proxy sends to the control plane: ID and metadata, in the form of Istio's agent.
 
+use super::mistakes::Mistakes;
+use super::pod::Pod;
+use super::ports::Ports;
 use super::proxy_config::ProxyConfig;
-use super::{Mistakes, Pod, Ports, Raw};
+use super::raw::Raw;
 use api::wire::xds::NodeInfo;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Pure. Parses the mesh's `ProxyConfig` from the variable PROXY_CONFIG: the fields that this proxy acts on.
 
-use super::Mistakes;
+use super::mistakes::Mistakes;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,11 +1,12 @@
 //! TLS as a client: the own certificate and the verification of the server, both read from the store at each
 //! handshake.
 
+use super::error::CredentialError;
 use super::loaded::Material;
 use super::server::{Certificate, alpn, setup, sources, versions, watched};
 use super::session::Sessions;
+use super::store::Store;
 use super::verify::Check;
-use super::{CredentialError, Store};
 use api::model::tls::UpstreamTls;
 use api::process::tls::provider;
 use api::process::tls::verifier::{self, PresentedChain};

@@ -1,6 +1,6 @@
 //! Secrets stored in files: reads them, and reads them again when they change.
 
-use super::CredentialError;
+use super::error::CredentialError;
 use api::model::secret::SecretContent;
 use std::time::SystemTime;
 

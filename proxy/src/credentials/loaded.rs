@@ -1,6 +1,6 @@
 //! One secret in the form that handshakes use, and its public facts for dumps.
 
-use super::CredentialError;
+use super::error::CredentialError;
 use api::model::secret::SecretContent;
 use api::process::tls::{self, TlsError};
 use rustls::RootCertStore;

@@ -1,10 +1,12 @@
 //! TLS as a server: certificates selected by SNI and verification of clients, both read from the store at each
 //! handshake.
 
+use super::error::CredentialError;
+use super::file::FileSecret;
 use super::loaded::{Loaded, Material};
 use super::session::Tickets;
+use super::store::Store;
 use super::verify::{Check, host_matches};
-use super::{CredentialError, Store, file::FileSecret};
 use api::model::secret::SecretContent;
 use api::model::tls::{CertificateSource, DownstreamTls, TlsParameters, TlsVersion};
 use api::process::tls::verifier::{self, PresentedChain};

@@ -3,8 +3,8 @@
 //! configuration is replaced, when the first certificate that was verified in one of them expires, and at the
 //! latest after an hour. A peer that tries to resume an ended session gets a full handshake instead.
 
-use super::Store;
 use super::loaded::Loaded;
+use super::store::Store;
 use arc_swap::ArcSwapOption;
 use rustls::client::{ClientSessionMemoryCache, ClientSessionStore};
 use rustls::client::{Tls12ClientSessionValue, Tls13ClientSessionValue};

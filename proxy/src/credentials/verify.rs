@@ -5,8 +5,10 @@
 //! used for authentication. Under other roots (an ingress client, an outside server), any certificate with a valid
 //! chain proceeds to the check of its names.
 
+use super::error::CredentialError;
+use super::file::FileSecret;
 use super::loaded::{Loaded, Material, names_of};
-use super::{CredentialError, Store, file::FileSecret};
+use super::store::Store;
 use api::identity::peer_identity;
 use api::model::matcher::{Pattern, StringMatch};
 use api::model::tls::{RootSource, SanKind, SanMatch, Validation};

@@ -2,9 +2,10 @@
 //! found to abuse its streams, gets a GOAWAY with ENHANCE_YOUR_CALM and is read no further. Exists because h2
 //! responds to such frames without a limit.
 
+use super::clock::now;
 use super::frame_budget::FrameBudget;
 use super::frames::{CONTINUATION, FrameReader, HEADERS};
-use super::{Stream, now};
+use super::stream::Stream;
 use socket2::SockRef;
 use std::cell::Cell;
 use std::io::{self, IoSlice};

@@ -1,16 +1,39 @@
 //! Runs one worker: follows the configuration, ticks, and drains.
 
-use super::Worker;
+use super::bound::Bound;
 use super::drain::{Drain, Phase};
 use super::listen::Listeners;
 use super::resolve;
 use super::world::{TICK, Thread, now};
+use crate::credentials::Store;
+use crate::flow::node::Node;
 use crate::snapshot::Snapshot;
+use crate::telemetry::Sink;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
+
+/// The inputs of one worker thread.
+pub struct Worker {
+    /// Index of this worker. Worker 0 chooses the port where the configuration asks for port 0.
+    pub index: usize,
+    /// The configuration in force.
+    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// This thread's metrics.
+    pub telemetry: Sink,
+    /// The proxy's certificates and keys.
+    pub credentials: Arc<Store>,
+    /// The workload that this proxy belongs to.
+    pub node: Arc<Node>,
+    /// Signals when to drain.
+    pub drain: Drain,
+    /// `SO_MARK` of the proxy's own sockets, so that the capture rules do not redirect them.
+    pub socket_mark: Option<u32>,
+    /// The addresses that listeners are bound to.
+    pub bound: Bound,
+}
 
 /// See `pipeline::serve`.
 pub(super) async fn run(worker: Worker) {

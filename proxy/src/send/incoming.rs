@@ -1,6 +1,6 @@
 //! A message body read from a connection of either HTTP version.
 
-use super::Cut;
+use super::error::Cut;
 use crate::filter::ready::Change;
 use crate::flow::refusal::Refusal;
 use crate::{http1, http2};

@@ -1,9 +1,9 @@
 //! The use of a pooled connection for one request.
 
-use super::SendError;
 use super::body::RequestBody;
 use super::connect::Dial;
 use super::connection::{Connection, Flavor, Http1, Http2};
+use super::error::SendError;
 use super::incoming::Incoming;
 use super::pool::Pool;
 use crate::flow::extra::Opened;

@@ -3,7 +3,7 @@
 
 use super::connect::{ConnectError, Dial, connect};
 use super::connection::{About, Connection, Flavor, Http1, Http2};
-use super::{SendError, Settings};
+use super::error::SendError;
 use crate::http1::client::Client;
 use crate::http1::head::Limits;
 use crate::http2;
@@ -12,6 +12,15 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
+
+/// Settings of a cluster's connections.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Most requests of a connection; 0: unlimited.
+    pub max_requests: u32,
+    /// Time after which an idle connection is closed.
+    pub idle_timeout: Option<Duration>,
+}
 
 /// Connections to one endpoint.
 pub struct Pool {

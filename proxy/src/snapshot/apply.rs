@@ -12,29 +12,29 @@ use foldhash::{HashMap, HashMapExt};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// See `Snapshot::apply`.
-pub(super) fn apply(last: &Snapshot, update: Update, store: &Arc<Store>) -> (Snapshot, Vec<Rejected>) {
-    let mut next = last.clone();
-    let mut rejected = vec![];
-    let mut reassigned = BTreeSet::new();
-    for (kind, name) in update.remove {
-        next.remove(kind, &name, &mut reassigned);
-    }
-    // Endpoints come first, so that a cluster of the same update is compiled with them.
-    let (endpoints, others): (Vec<_>, Vec<_>) =
-        update.upsert.into_iter().partition(|r| matches!(r, Resource::Endpoints(_)));
-    for resource in endpoints.into_iter().chain(others) {
-        let (kind, name) = (resource.kind(), resource.name().to_owned());
-        if let Err(error) = next.upsert(resource, store, &mut reassigned) {
-            rejected.push(Rejected { kind, name, reason: error.to_string() });
-        }
-    }
-    next.reassign(&reassigned);
-    next.merge_filters();
-    (next, rejected)
-}
-
 impl Snapshot {
+    /// Applies an update: returns the next snapshot and the rejected resources.
+    pub fn apply(&self, update: Update, store: &Arc<Store>) -> (Self, Vec<Rejected>) {
+        let mut next = self.clone();
+        let mut rejected = vec![];
+        let mut reassigned = BTreeSet::new();
+        for (kind, name) in update.remove {
+            next.remove(kind, &name, &mut reassigned);
+        }
+        // Endpoints come first, so that a cluster of the same update is compiled with them.
+        let (endpoints, others): (Vec<_>, Vec<_>) =
+            update.upsert.into_iter().partition(|r| matches!(r, Resource::Endpoints(_)));
+        for resource in endpoints.into_iter().chain(others) {
+            let (kind, name) = (resource.kind(), resource.name().to_owned());
+            if let Err(error) = next.upsert(resource, store, &mut reassigned) {
+                rejected.push(Rejected { kind, name, reason: error.to_string() });
+            }
+        }
+        next.reassign(&reassigned);
+        next.merge_filters();
+        (next, rejected)
+    }
+
     fn remove(&mut self, kind: Kind, name: &str, reassigned: &mut BTreeSet<String>) {
         match kind {
             Kind::Listener => {

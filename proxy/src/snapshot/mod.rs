@@ -17,13 +17,15 @@ pub mod mutation;
 
 pub mod template;
 
+mod secrets;
+
 use api::model::Kind;
 use api::model::endpoint::LoadAssignment;
 use api::model::route::RouteConfiguration;
-use api::model::tls::{CertificateSource, RootSource, TlsParameters};
 use cluster::Cluster;
 use foldhash::HashMap;
 use listener::Listener;
+use secrets::collect_secrets;
 use slot::{Slot, Written};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -70,11 +72,6 @@ impl Snapshot {
     /// A snapshot without any resources.
     pub fn empty() -> Self {
         Self::default()
-    }
-
-    /// Applies an update: returns the next snapshot and the rejected resources.
-    pub fn apply(&self, update: Update, store: &Arc<crate::credentials::Store>) -> (Self, Vec<Rejected>) {
-        apply::apply(self, update, store)
     }
 
     /// Compiled listeners, by name.
@@ -177,19 +174,6 @@ impl Snapshot {
         names.extend(self.clusters.values().flat_map(|slot| slot.secrets()).map(str::to_owned));
         names
     }
-}
-
-fn collect_secrets(tls: &TlsParameters, names: &mut BTreeSet<String>) {
-    let certificates = tls.certificates.iter().filter_map(|source| match source {
-        CertificateSource::Sds(name) => Some(name),
-        _ => None,
-    });
-    let roots = tls.validation.iter().filter_map(|validation| match &validation.roots {
-        RootSource::Sds(name) => Some(name),
-        _ => None,
-    });
-    let own = [api::name::WORKLOAD_CERTIFICATE, api::name::WORKLOAD_ROOTS];
-    names.extend(certificates.chain(roots).filter(|name| !own.contains(&name.as_str())).cloned());
 }
 
 #[cfg(test)]

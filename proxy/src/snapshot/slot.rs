@@ -2,7 +2,7 @@
 //! workload receives every service of the mesh and calls few.
 
 use super::cluster::Cluster;
-use super::collect_secrets;
+use super::secrets::collect_secrets;
 use crate::credentials::Store;
 use crate::matcher::InvalidConfig;
 use api::model::cluster::{self as model, ClusterTls, Discovery};

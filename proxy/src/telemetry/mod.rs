@@ -12,12 +12,15 @@ pub mod peers;
 pub mod stats;
 pub mod series;
 
+mod held;
+
 use crate::flow::node::Node;
 use crate::flow::record::{Key, Record, Traffic};
 use access_log::{Log, LogBuffers};
 use api::model::cluster::ClusterService;
 use api::model::endpoint::EndpointWorkload;
 use foldhash::HashMap;
+use held::held;
 use labels::Labels;
 use peers::Peers;
 use series::{Count, HttpSeries, Series, TcpSeries};
@@ -27,7 +30,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// All metrics of the proxy. Shared by every thread; the request path only touches its own `Sink`.
 pub struct Telemetry {
@@ -88,11 +91,6 @@ impl Telemetry {
     /// A counter or gauge of the whole process under Envoy's dotted name, such as `server.state`.
     pub fn named(&self, name: &'static str) -> Arc<AtomicU64> {
         held(&self.named).entry(name).or_default().clone()
-    }
-
-    /// Renders all metrics in Prometheus' text format.
-    pub fn render(&self) -> String {
-        render::render(self)
     }
 
     /// Envoy's counters and gauges by dotted name, summed over threads.
@@ -280,12 +278,6 @@ impl Sink {
 
 /// The most filter counters on one thread; further names are not counted.
 const MOST_COUNTED: usize = 4096;
-
-/// Locks a mutex even if it is poisoned. A panic elsewhere must not stop counting: the data behind these locks is
-/// valid at any moment.
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 #[cfg(test)]
 mod tests;

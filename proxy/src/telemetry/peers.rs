@@ -1,7 +1,7 @@
 //! The workloads at clients' addresses. The request path only maps an address to a number; the workloads of unknown
 //! addresses are requested over a channel and are read when metrics are rendered. So no request ever waits for one.
 
-use super::held;
+use super::held::held;
 use api::model::workload::Workload;
 use foldhash::HashMap;
 use std::net::IpAddr;

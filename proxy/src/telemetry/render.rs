@@ -1,25 +1,28 @@
 //! Pure. Renders counters in Prometheus' text format: Istio's standard metrics, then Envoy's own.
 
+use super::Telemetry;
+use super::held::held;
 use super::labels::escape;
 use super::series::{BUCKETS, Histogram, HttpSeries, Series, TcpSeries};
-use super::{Telemetry, held};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
-/// Renders all metrics of a scrape.
-pub(super) fn render(telemetry: &Telemetry) -> String {
-    let (http, tcp) = collect(telemetry);
-    let mut out = String::with_capacity(4096 + 4096 * http.len());
-    istio_http(&mut out, &http);
-    istio_tcp(&mut out, &tcp);
-    let _ = writeln!(
-        out,
-        "# TYPE istio_build gauge\nistio_build{{component=\"proxy\",tag=\"{}\"}} 1",
-        env!("CARGO_PKG_VERSION")
-    );
-    envoy(&mut out, telemetry);
-    out
+impl Telemetry {
+    /// Renders all metrics in Prometheus' text format.
+    pub fn render(&self) -> String {
+        let (http, tcp) = collect(self);
+        let mut out = String::with_capacity(4096 + 4096 * http.len());
+        istio_http(&mut out, &http);
+        istio_tcp(&mut out, &tcp);
+        let _ = writeln!(
+            out,
+            "# TYPE istio_build gauge\nistio_build{{component=\"proxy\",tag=\"{}\"}} 1",
+            env!("CARGO_PKG_VERSION")
+        );
+        envoy(&mut out, self);
+        out
+    }
 }
 
 #[derive(Default)]

@@ -1,7 +1,9 @@
-//! Finds which other modules a module uses: paths that begin with `crate`, `super`, `self` or a child, in `use`
-//! trees, in code and in the arguments of macros.
+//! Finds which other modules a module uses: paths that begin with `crate`, `super`, `self`, a child or an imported name,
+//! in `use` trees, in code and in the arguments of macros.
 
+use crate::resolve::{Resolved, absolute, resolve};
 use crate::source::{Crate, Module, Token};
+use std::slice;
 
 /// A use of another module of the same crate.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Clone)]
@@ -12,40 +14,56 @@ pub(crate) struct Import {
     pub(crate) line: usize,
 }
 
-/// The imports of `module` from its own crate; each target once, at its first occurrence.
+/// The imports of `module` from its own crate; each target once, at its first occurrence. The target is the module that
+/// defines what is used, not one that only re-exports it. To import a module alone uses nothing of it: paths through
+/// it do.
 pub(crate) fn imports(of: &Crate, module: &Module) -> Vec<Import> {
     let mut found: Vec<Import> = vec![];
-    for (path, line) in paths(module) {
-        let target = &of.home(&path).path;
-        let is_other = target != &module.path && !target.is_empty();
-        if is_other && !found.iter().any(|import| &import.target == target) {
-            found.push(Import { target: target.clone(), line });
+    for Named { path, line, is_code } in named(module) {
+        let target = match resolve(of, &path) {
+            Resolved::Item(target) => target,
+            // Code names no modules by themselves, so this is a function with the name of one.
+            Resolved::Module if is_code => of.home(&path[..path.len().saturating_sub(1)]),
+            Resolved::Module | Resolved::Foreign => continue,
+        };
+        if target.path != module.path && !found.iter().any(|import| import.target == target.path) {
+            found.push(Import { target: target.path.clone(), line });
         }
     }
     found
 }
 
-/// The paths that a module names, resolved from the crate's root.
-fn paths(module: &Module) -> Vec<(Vec<String>, usize)> {
+/// A path that a module names.
+struct Named {
+    /// From the crate's root.
+    path: Vec<String>,
+    line: usize,
+    /// It stands in code, not in a `use` declaration or a visibility.
+    is_code: bool,
+}
+
+fn named(module: &Module) -> Vec<Named> {
     let tokens = &module.tokens;
+    let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
     let mut found = vec![];
+    let mut is_use = false;
     for (at, token) in tokens.iter().enumerate() {
-        let follows = tokens.get(at + 1).is_some_and(|next| next.text == "::");
-        let continues = at > 0 && tokens[at - 1].text == "::";
-        if !follows || continues {
+        is_use = match token.text.as_str() {
+            // `impl Trait + use<…>` is code.
+            "use" => text(at + 1) != "<",
+            ";" => false,
+            _ => is_use,
+        };
+        if text(at + 1) != "::" || at > 0 && text(at - 1) == "::" {
             continue;
         }
-        let parent = || module.path[..module.path.len().saturating_sub(1)].to_vec();
-        let base = match token.text.as_str() {
-            "crate" => vec![],
-            "self" => module.path.clone(),
-            "super" => parent(),
-            name if module.children.iter().any(|child| child.name == name) => {
-                [&module.path[..], &[name.to_owned()]].concat()
-            }
-            _ => continue,
-        };
-        tree(tokens, at + 2, &base, token.line, &mut found);
+        if let Some(base) = absolute(module, slice::from_ref(&token.text)) {
+            let is_visibility = at > 1 && text(at - 1) == "in" && text(at - 2) == "(";
+            let mut paths = vec![];
+            tree(tokens, at + 2, &base, token.line, &mut paths);
+            let is_code = !is_use && !is_visibility;
+            found.extend(paths.into_iter().map(|(path, line)| Named { path, line, is_code }));
+        }
     }
     found
 }
@@ -72,6 +90,10 @@ fn tree(
             }
             next + 1
         }
+        "self" => {
+            found.push((base.to_vec(), line));
+            at + 1
+        }
         "super" => tree(tokens, at + 2, &base[..base.len().saturating_sub(1)], line, found),
         name if name.starts_with(|c: char| c.is_alphabetic() || c == '_') => {
             let path = [base, &[name.to_owned()]].concat();
@@ -81,7 +103,11 @@ fn tree(
             found.push((path, token.line));
             at + 1
         }
-        // A glob, or type arguments (`::<T>`).
+        "*" => {
+            found.push(([base, &["*".to_owned()]].concat(), line));
+            at + 1
+        }
+        // Type arguments (`::<T>`).
         _ => {
             found.push((base.to_vec(), line));
             at + 1
@@ -100,12 +126,15 @@ mod tests {
 
     fn found(text: &str) -> Vec<String> {
         let modules = vec![
-            module(&[], "mod a; mod b;"),
+            module(&[], "mod a; mod b; pub use b::z::*;"),
             module(&["a"], text),
             module(&["a", "x"], ""),
             module(&["a", "y"], ""),
-            module(&["b"], ""),
-            module(&["b", "z"], ""),
+            module(
+                &["b"],
+                "mod z; pub use z::Shown; use self::z::Two as Renamed; pub use std::fmt::Foreign; enum Choice {}",
+            ),
+            module(&["b", "z"], "pub struct Shown; pub struct Two; pub struct Everything;"),
         ];
         let of = Crate::new("one", modules);
         imports(&of, &of.modules[1])
@@ -118,9 +147,21 @@ mod tests {
     fn an_import_is_found_wherever_it_is_written() {
         let table: &[(&str, &[&str])] = &[
             ("use crate::b::Thing;", &["b:1"]),
-            ("use crate::{b::{self, z::{One, Two}}, a};", &["b:1", "b::z:1"]),
-            ("use crate::b::z as other;", &["b::z:1"]),
-            ("use crate::{b::Thing as Other, b::z};", &["b:1", "b::z:1"]),
+            ("use crate::{b::{self, z::{One, Two}}, a};", &["b::z:1"]),
+            ("use crate::b::Shown;", &["b::z:1"]),
+            ("use crate::b::Renamed;", &["b::z:1"]),
+            ("use crate::Everything;", &["b::z:1"]),
+            ("use crate::b::Foreign;", &[]),
+            ("use crate::b::*;", &["b:1"]),
+            ("fn f() { crate::b::Choice::One }", &["b:1"]),
+            ("use crate::b;\nfn f() { b::z() }", &["b:2"]),
+            ("pub(in crate::b) fn f() {}", &[]),
+            ("use crate::b::z as other;", &[]),
+            ("use crate::b::z as other;\nfn f() { other::go() }", &["b::z:2"]),
+            ("use crate::{b::Thing as Other, b::z};\nfn f() -> z::Two {}", &["b:1", "b::z:2"]),
+            ("use crate::b;\nfn f() { b::z::go() }", &["b::z:2"]),
+            ("use crate::b;\npub(in crate::b) fn f() { b::Thing }", &["b:2"]),
+            ("use crate::b::{self as other, Thing};\nfn f() { other::z::go() }", &["b:1", "b::z:2"]),
             ("use super::b::*;", &["b:1"]),
             ("mod x;\nuse x::Thing;", &["a::x:2"]),
             ("mod x;\nfn f() { x::go() }", &["a::x:2"]),

@@ -134,27 +134,65 @@ impl<'ast> Visit<'ast> for Named {
     }
 }
 
+/// A name that a `use` declaration brings into scope.
+pub(crate) struct Use {
+    /// The path as written; ends in a star for a glob.
+    pub(crate) path: Vec<String>,
+    /// The name in this scope; a star for a glob.
+    pub(crate) name: String,
+    /// Whether other modules can reach the name through this one: it is not inside a function.
+    pub(crate) is_item: bool,
+}
+
 /// The imports of a file.
-pub(crate) fn uses(ast: &File) -> Vec<Vec<String>> {
-    fn leaves(tree: &UseTree, base: &[String], into: &mut Vec<Vec<String>>) {
-        let with = |name: &str| [base, &[name.to_owned()]].concat();
-        match tree {
-            UseTree::Path(path) => leaves(&path.tree, &with(&path.ident.to_string()), into),
-            UseTree::Name(name) => into.push(with(&name.ident.to_string())),
-            UseTree::Rename(rename) => into.push(with(&rename.rename.to_string())),
-            UseTree::Glob(_) => into.push(with("*")),
-            UseTree::Group(group) => group.items.iter().for_each(|tree| leaves(tree, base, into)),
-        }
-    }
-    struct Finder(Vec<Vec<String>>);
+pub(crate) fn uses(ast: &File) -> Vec<Use> {
+    struct Finder(Vec<Use>);
     impl<'ast> Visit<'ast> for Finder {
         fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
             leaves(&item.tree, &[], &mut self.0);
         }
     }
     let mut finder = Finder(vec![]);
-    finder.visit_file(ast);
+    ast.items.iter().filter(|item| matches!(item, Item::Use(_))).for_each(|item| finder.visit_item(item));
+    finder.0.iter_mut().for_each(|used| used.is_item = true);
+    ast.items.iter().filter(|item| !matches!(item, Item::Use(_))).for_each(|item| finder.visit_item(item));
     finder.0
+}
+
+fn leaves(tree: &UseTree, base: &[String], into: &mut Vec<Use>) {
+    let with = |name: &str| [base, &[name.to_owned()]].concat();
+    let mut push = |path: Vec<String>, name: String| into.push(Use { path, name, is_item: false });
+    match tree {
+        UseTree::Path(path) => leaves(&path.tree, &with(&path.ident.to_string()), into),
+        UseTree::Name(name) if name.ident == "self" => {
+            push(base.to_vec(), base.last().cloned().unwrap_or_default());
+        }
+        UseTree::Name(name) => push(with(&name.ident.to_string()), name.ident.to_string()),
+        UseTree::Rename(rename) if rename.ident == "self" => push(base.to_vec(), rename.rename.to_string()),
+        UseTree::Rename(rename) => push(with(&rename.ident.to_string()), rename.rename.to_string()),
+        UseTree::Glob(_) => push(with("*"), "*".to_owned()),
+        UseTree::Group(group) => group.items.iter().for_each(|tree| leaves(tree, base, into)),
+    }
+}
+
+/// The names of the items that a file defines itself.
+pub(crate) fn defined(ast: &File) -> Vec<String> {
+    let name = |item: &Item| {
+        let ident = match item {
+            Item::Const(item) => &item.ident,
+            Item::Enum(item) => &item.ident,
+            Item::Fn(item) => &item.sig.ident,
+            Item::Macro(item) => item.ident.as_ref()?,
+            Item::Mod(item) if item.content.is_some() => &item.ident,
+            Item::Static(item) => &item.ident,
+            Item::Struct(item) => &item.ident,
+            Item::Trait(item) => &item.ident,
+            Item::Type(item) => &item.ident,
+            _ => return None,
+        };
+        Some(ident.to_string())
+    };
+    ast.items.iter().filter_map(name).collect()
 }
 
 /// The patterns in a file that destructure structs and variants.

@@ -10,10 +10,21 @@ use std::thread;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::{Attribute, File, Item, ItemMod};
 
-use crate::shape::{self, Declared, StructPattern, WildArm};
+use crate::shape::{self, Declared, StructPattern, Use, WildArm};
 
 /// The crates whose layout is checked.
-pub(crate) const CRATES: &[&str] = &["api", "kubernetes", "proxy", "pilot", "citadel", "injector", "cli"];
+pub(crate) const CRATES: &[&str] = &[
+    "api",
+    "kubernetes",
+    "proxy",
+    "pilot",
+    "citadel",
+    "injector",
+    "cli",
+    "samples/bookinfo",
+    "samples/echo",
+    "tests",
+];
 
 /// The crates as they are on disk.
 pub(crate) static WORKSPACE: LazyLock<Vec<Crate>> = LazyLock::new(read_all);
@@ -38,8 +49,10 @@ pub(crate) struct Module {
     pub(crate) text: String,
     /// The modules that it declares, in order.
     pub(crate) children: Vec<Child>,
-    /// What it imports by `use`: paths as written, with a star for a glob.
-    pub(crate) uses: Vec<Vec<String>>,
+    /// What it imports by `use`.
+    pub(crate) uses: Vec<Use>,
+    /// The names of the items that it defines itself.
+    pub(crate) defined: Vec<String>,
     /// Its production code without literals and comments.
     pub(crate) tokens: Vec<Token>,
     /// Matches that ignore all other cases with a wildcard.
@@ -87,6 +100,11 @@ impl Crate {
 }
 
 impl Module {
+    /// Whether it declares the module `name`.
+    pub(crate) fn has_child(&self, name: &str) -> bool {
+        self.children.iter().any(|child| child.name == name)
+    }
+
     /// The layer and index of the child `name` among this module's children.
     pub(crate) fn position(&self, name: &str) -> Option<(usize, usize)> {
         let at = self.children.iter().position(|child| child.name == name)?;
@@ -129,10 +147,22 @@ pub(crate) fn parsed(text: &str, path: Vec<String>, file: String) -> Module {
     let mut tokens = vec![];
     flatten(quote::ToTokens::into_token_stream(&ast), &mut tokens);
     let uses = shape::uses(&ast);
+    let defined = shape::defined(&ast);
     let wild_arms = shape::wild_arms(&ast);
     let patterns = shape::patterns(&ast);
     let declared = shape::declared(&ast);
-    Module { path, file, text: text.to_owned(), children, uses, tokens, wild_arms, patterns, declared }
+    Module {
+        path,
+        file,
+        text: text.to_owned(),
+        children,
+        uses,
+        defined,
+        tokens,
+        wild_arms,
+        patterns,
+        declared,
+    }
 }
 
 /// Whether an item exists only for tests.
@@ -200,12 +230,8 @@ fn flatten(stream: TokenStream, into: &mut Vec<Token>) {
 
 /// Every source file of the crates, tests and samples.
 pub(crate) fn all_sources() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> =
+    let folders: Vec<PathBuf> =
         CRATES.iter().flat_map(|c| ["src", "tests", "examples"].map(|f| root().join(c).join(f))).collect();
-    folders.extend(
-        ["samples/bookinfo/src", "samples/echo/src", "samples/echo/tests", "tests/src", "tests/tests"]
-            .map(|f| root().join(f)),
-    );
     folders.iter().filter(|f| f.is_dir()).flat_map(|f| rust_files(f)).collect()
 }
 

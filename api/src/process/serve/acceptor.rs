@@ -1,8 +1,8 @@
 //! Accepts connections from a listening socket within limits, and closes connections whose time limits have passed.
 //! Exists so that all listeners apply the same limits whatever their protocol; `connections` decides.
 
-use super::Peer;
 use super::connections::{Admission, CloseReason, Connections, Id, Limits};
+use super::peer::Peer;
 use crate::process::open_files;
 use std::collections::BTreeMap;
 use std::io;

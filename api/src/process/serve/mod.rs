@@ -10,7 +10,11 @@ pub mod acceptor;
 
 pub mod connections;
 
-use crate::identity::{SpiffeId, peer_identity};
+mod peer;
+
+pub use peer::Peer;
+
+use crate::identity::peer_identity;
 use crate::process::tls::Serving;
 use acceptor::{Acceptor, Counter, Listener, Slot};
 use axum::Router;
@@ -21,7 +25,7 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::UnixTime;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
@@ -35,28 +39,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer;
-
-/// The peer of a connection; an extension of each of its requests.
-#[derive(Debug, Clone)]
-pub struct Peer {
-    /// The address that the connection comes from.
-    pub address: SocketAddr,
-    /// The client's certificate chain, which the TLS configuration has verified; empty if it sent none.
-    pub certificates: Arc<[CertificateDer<'static>]>,
-    /// The identity in the chain's leaf.
-    pub identity: Option<SpiffeId>,
-}
-
-impl Peer {
-    /// When the peer's certificate expires; `None` if it sent none.
-    pub fn not_after(&self) -> Option<SystemTime> {
-        let (_, leaf) = X509Certificate::from_der(self.certificates.first()?).ok()?;
-        let end = u64::try_from(leaf.validity().not_after.timestamp()).unwrap_or_default();
-        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(end))
-    }
-}
 
 /// When a connection is closed gracefully because its peer's certificate expires soon; an extension of each of its
 /// requests. Handlers end their streams then, so that the peer reconnects with its next certificate.

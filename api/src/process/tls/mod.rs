@@ -8,23 +8,20 @@ pub mod expected;
 
 pub mod verifier;
 
+mod crypto;
+
+pub use crypto::provider;
+pub use verifier::ClientAuth;
+
 use crate::identity::{IdentityError, SpiffeId, TrustDomain, peer_identity};
 use rustls::client::danger::ServerCertVerifier;
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{CertificateError, ClientConfig, OtherError, RootCertStore, ServerConfig};
 use std::fmt;
-use std::sync::{Arc, LazyLock};
-
-/// The crypto provider of all processes.
-pub fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
-        LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
-    PROVIDER.clone()
-}
+use std::sync::Arc;
 
 /// Parses the certificates of a PEM text, in order; at least one.
 pub fn certificates_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -177,15 +174,6 @@ pub fn mesh_servers(roots: Arc<RootCertStore>, accept: Accept) -> Arc<dyn Server
         presented.leads_to(&roots)?;
         accept.verify(presented.leaf)
     })
-}
-
-/// Whether clients must send a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientAuth {
-    /// Clients without a certificate are accepted, without an identity.
-    Optional,
-    /// Clients without a certificate are refused.
-    Required,
 }
 
 /// Verifies clients by their chain, with the roots of one trust domain, and by their identity.

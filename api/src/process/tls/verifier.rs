@@ -1,7 +1,7 @@
 //! Implements rustls's verifiers around a function that decides. Exists because a rustls verifier has seven methods,
 //! of which only one differs here: the others, such as the verification of signatures, are written once.
 
-use super::{ClientAuth, provider};
+use super::crypto::provider;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
@@ -11,6 +11,15 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 use std::fmt;
 use std::sync::Arc;
+
+/// Whether clients must send a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// Clients without a certificate are accepted, without an identity.
+    Optional,
+    /// Clients without a certificate are refused.
+    Required,
+}
 
 /// The certificates that a peer sends in a handshake.
 #[derive(Debug, Clone, Copy)]

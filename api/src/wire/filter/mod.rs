@@ -10,11 +10,11 @@ mod rbac;
 
 mod codec;
 
-use super::Target;
 use super::any::{config_type, pack, typed};
 #[cfg(test)]
 use super::ignored;
 use super::refusal::{At, Refusal, nothing_left, refuse, required};
+use super::target::Target;
 use super::xds::Any;
 use crate::model::filter::{Filter, FilterOverride, HttpFilter, Setting};
 use crate::model::listener::Direction;

@@ -1,6 +1,6 @@
 //! Pure. Envoy's bootstrap: the file that configures a proxy without a control plane, or names its control plane.
 
-use super::Schema;
+use super::schema::Schema;
 use crate::model::cluster::{Cluster, ClusterTls};
 use crate::model::listener::Listener;
 use crate::model::secret::Secret;
@@ -74,11 +74,13 @@ impl Bootstrap {
     }
 }
 
-/// See `Schema::bootstrap`.
-pub(super) fn parse(schema: &Schema, text: &str) -> Result<Bootstrap, BootstrapError> {
-    let value = value(text)?;
-    let refused = |r: Refusal| BootstrapError::Refused { path: r.path(), reason: r.reason };
-    schema.read(&value).and_then(decode).map_err(refused)
+impl Schema {
+    /// A bootstrap from YAML or JSON text.
+    pub fn bootstrap(&self, text: &str) -> Result<Bootstrap, BootstrapError> {
+        let value = value(text)?;
+        let refused = |r: Refusal| BootstrapError::Refused { path: r.path(), reason: r.reason };
+        self.read(&value).and_then(decode).map_err(refused)
+    }
 }
 
 fn value(text: &str) -> Result<Value, BootstrapError> {

@@ -3,9 +3,13 @@
 
 use super::*;
 use crate::model::Resource;
+use crate::wire::any::type_name;
+use crate::wire::xds::Any;
 use crate::wire::{Target, decode, encode, filter, golden, ignored};
 use prost::Message;
-use prost_reflect::{FieldDescriptor, Kind, MapKey, ReflectMessage, Value};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A value, or the message that holds it, with one more field.

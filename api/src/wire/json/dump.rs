@@ -1,6 +1,7 @@
 //! Pure. `/config_dump` in Envoy's shape, in which no key is ever shown.
 
-use super::{Bootstrap, Schema, bootstrap};
+use super::bootstrap::{self, Bootstrap};
+use super::schema::Schema;
 use crate::model::Resource;
 use crate::model::cluster::{Cluster, ClusterTls};
 use crate::model::listener::{FilterChain, Listener, Protocol, RouteSource};
@@ -34,8 +35,15 @@ pub fn config_dump(start: &Bootstrap, entries: &[Entry<'_>], include_eds: bool) 
     json!({"configs": configs})
 }
 
+impl Schema {
+    /// A bootstrap as JSON, without its private keys.
+    pub fn bootstrap_to_json(&self, start: &Bootstrap) -> Value {
+        Value::Object(self.fields(&without_keys(start)).unwrap_or_default())
+    }
+}
+
 /// A bootstrap's wire form without its keys.
-pub(super) fn without_keys(start: &Bootstrap) -> Any {
+fn without_keys(start: &Bootstrap) -> Any {
     let shown = Bootstrap {
         listeners: start.listeners.iter().map(hide_listener).collect(),
         clusters: start.clusters.iter().map(hide_cluster).collect(),

@@ -5,9 +5,15 @@ use crate::model::Resource;
 use crate::model::endpoint::LoadAssignment;
 use crate::model::secret::SecretContent;
 use crate::model::tls::CertificateSource;
+use crate::wire::any::type_name;
+use crate::wire::xds::Any;
 use crate::wire::{Target, decode, encode, strategy};
 use crate::wire::{filter, ignored};
+use base64::Engine;
 use proptest::prelude::*;
+use prost::Name;
+use prost_reflect::DynamicMessage;
+use serde_json::Value;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]

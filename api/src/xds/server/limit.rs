@@ -1,8 +1,8 @@
 //! Pure. Limits on the number and length of the names that a client subscribes to. A session stores each name, even if
 //! there is no such resource.
 
-use super::Request;
 use super::client_state::ClientState;
+use super::request::Request;
 use std::collections::BTreeSet;
 
 /// Why a request exceeds the limits.
@@ -50,6 +50,19 @@ fn longest(request: &Request) -> usize {
             length(&request.resource_names_subscribe).max(initial)
         }
         Request::Sotw(request) => length(&request.resource_names),
+    }
+}
+
+impl Request {
+    /// Bytes that a session may hold for the names in the request.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Delta(request) => {
+                let names = request.resource_names_subscribe.iter();
+                names.chain(request.initial_resource_versions.keys()).map(|name| weight(name)).sum()
+            }
+            Self::Sotw(request) => request.resource_names.iter().map(|name| weight(name)).sum(),
+        }
     }
 }
 

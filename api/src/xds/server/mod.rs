@@ -1,95 +1,27 @@
 //! Pure. One client's session at a server: its subscriptions, what it has been sent, and the next responses.
 //!
-//! Both forms of the protocol share the same state; they differ in how a request is parsed (`request`) and in how a
+//! Both forms of the protocol share the same state; they differ in how a request is parsed (`parsed`) and in how a
 //! response is encoded (`response`).
 
 mod response;
 mod watch;
-mod request;
+mod parsed;
 mod limit;
 mod client_state;
+mod request;
+mod status;
 
 pub use limit::Excess;
+pub use request::{Mode, Request};
 pub use response::{Parts, Response};
+pub use status::{Nack, Status};
 
 use super::offer::Offer;
 use crate::model::Kind;
-use crate::wire::xds::{DeltaDiscoveryRequest, DiscoveryRequest, Node};
-use request::ParsedRequest;
+use parsed::ParsedRequest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use watch::Watch;
-
-/// Which method of the service the client called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// `DeltaAggregatedResources`: differences.
-    Delta,
-    /// `StreamAggregatedResources`: state of the world.
-    Sotw,
-}
-
-/// A request of either method.
-#[derive(Debug, Clone)]
-pub enum Request {
-    /// Of `DeltaAggregatedResources`.
-    Delta(DeltaDiscoveryRequest),
-    /// Of `StreamAggregatedResources`.
-    Sotw(DiscoveryRequest),
-}
-
-impl Request {
-    /// The client's node, which only the first request must carry.
-    pub fn node(&self) -> Option<&Node> {
-        match self {
-            Self::Delta(request) => request.node.as_ref(),
-            Self::Sotw(request) => request.node.as_ref(),
-        }
-    }
-
-    /// Bytes that a session may hold for the names in the request.
-    pub fn weight(&self) -> usize {
-        match self {
-            Self::Delta(request) => {
-                let names = request.resource_names_subscribe.iter();
-                names.chain(request.initial_resource_versions.keys()).map(|name| limit::weight(name)).sum()
-            }
-            Self::Sotw(request) => request.resource_names.iter().map(|name| limit::weight(name)).sum(),
-        }
-    }
-}
-
-/// Synchronisation status of a client for one type, for status pages.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
-    /// Number of subscribed names.
-    pub subscribed: usize,
-    /// Whether the client has a wildcard subscription.
-    pub wildcard: bool,
-    /// Number of resources that the client has.
-    pub resources: usize,
-    /// Nonce of the newest response; empty before the first.
-    pub nonce_sent: String,
-    /// Nonce of the newest response that was accepted.
-    pub nonce_acked: String,
-    /// The offer's version in the newest response.
-    pub version_sent: String,
-    /// The offer's version in the newest response that was accepted.
-    pub version_acked: String,
-    /// The newest NACK, until a later response is accepted.
-    pub nack: Option<Nack>,
-}
-
-/// A client's NACK of a response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Nack {
-    /// Nonce of the refused response.
-    pub nonce: String,
-    /// Resources of the response that the client's error text names; all of them if it names none.
-    pub names: Vec<String>,
-    /// The client's error text.
-    pub detail: String,
-}
 
 /// One client's session. See the module `xds` for how to use it.
 #[derive(Debug)]

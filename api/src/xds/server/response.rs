@@ -1,9 +1,9 @@
 //! Pure. Responses of either form of the protocol, and their encoding: large resources are not copied into a response,
 //! and a response is encoded only as fast as its client reads it.
 
-use super::Mode;
 use super::client_state::ClientVersion;
-use super::request::version_text;
+use super::parsed::version_text;
+use super::request::Mode;
 use super::watch::{Diff, Watch};
 use crate::model::Kind;
 use crate::wire::xds::{DeltaDiscoveryResponse, DiscoveryResponse, Resource};

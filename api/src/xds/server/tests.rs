@@ -1,7 +1,7 @@
 //! Tests of a session with clients of both methods, and with misbehaving clients.
 
 use super::*;
-use crate::wire::xds::{Any, nack};
+use crate::wire::xds::{Any, DeltaDiscoveryRequest, DiscoveryRequest, nack};
 use crate::xds::offer::Resources;
 use crate::xds::table::Offered;
 use std::collections::HashMap;
@@ -256,7 +256,7 @@ fn a_held_back_route_is_sent_when_released() {
 #[test]
 fn a_reconnecting_client_gets_only_differences() {
     let (_, offer) = in_step(Mode::Delta);
-    let version = |kind: Kind, name: &str| request::version_text(offer.find(kind, name).unwrap().version);
+    let version = |kind: Kind, name: &str| parsed::version_text(offer.find(kind, name).unwrap().version);
     let mut session = Session::new(Mode::Delta);
     let back = |kind: Kind, names: &[&str], versions: &[(&str, String)]| {
         let Request::Delta(request) = subscribe(kind, names) else { unreachable!() };

@@ -1,8 +1,9 @@
 //! Pure. One type of resource in a session: subscriptions, the client's resources, and the response in flight.
 
 use super::client_state::{ClientState, ClientVersion};
-use super::request::{Change, ParsedRequest};
-use super::{Nack, Status, limit};
+use super::limit;
+use super::parsed::{Change, ParsedRequest};
+use super::status::{Nack, Status};
 use crate::model::Kind;
 use crate::xds::offer::Offer;
 use crate::xds::table::{Offered, Table};

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::{head, labels, scalar};
+use super::part::{head, labels, scalar};
 use crate::manifest::object::text;
 use crate::view::sheet::Sheet;
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{conditions, head, labels, moment, scalar};
+use super::part::{conditions, head, labels, moment, scalar};
 use crate::manifest::object::text;
 use crate::view::sheet::Sheet;
 

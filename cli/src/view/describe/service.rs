@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{head, labels, scalar, selector};
+use super::part::{head, labels, scalar, selector};
 use crate::manifest::object::text;
 use crate::view::sheet::Sheet;
 use crate::wire::Description;

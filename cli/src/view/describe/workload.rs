@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{conditions, head, labels, moment, pod, scalar, selector};
+use super::part::{conditions, head, labels, moment, scalar, selector};
+use super::pod;
 use crate::manifest::object::text;
 use crate::view::sheet::Sheet;
 

@@ -2,7 +2,7 @@
 //! connections by SNI. Opaque connections all go to the older service, and HTTP on a port shared with another protocol
 //! is never reached.
 
-use super::{Conflicts, viewers};
+use super::found::{Conflicts, viewers};
 use crate::catalog::Catalog;
 use crate::catalog::service::{Service, ServicePort};
 use crate::flow::Protocol;

@@ -1,7 +1,7 @@
 //! Pure. Finds delegate VirtualServices that have no effect, or only part of it: no VirtualService delegates to them,
 //! they are not exported to the namespace of the root, or one of their matches lies outside the root's match.
 
-use super::Conflicts;
+use super::found::Conflicts;
 use crate::catalog::kind::Item;
 use crate::catalog::route::{HttpAction, RouteSet};
 use crate::catalog::visibility::ExportTo;

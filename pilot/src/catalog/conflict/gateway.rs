@@ -1,7 +1,7 @@
 //! Pure. Finds parts of objects that gateways ignore: servers whose protocol differs from that of the port, hosts and
 //! SNI names that another object claims first or more specifically, and routes to a port that already has one.
 
-use super::{Conflicts, winner};
+use super::found::{Conflicts, winner};
 use crate::catalog::Catalog;
 use crate::catalog::gateway_port::Overridden;
 

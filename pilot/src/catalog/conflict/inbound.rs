@@ -1,7 +1,7 @@
 //! Pure. Finds services that declare different protocols for the same port of a pod. The oldest service decides which
 //! protocol the pod's sidecar expects on that port.
 
-use super::{Conflicts, winner};
+use super::found::{Conflicts, winner};
 use crate::catalog::Catalog;
 use crate::catalog::service::Service;
 use crate::flow::Protocol;

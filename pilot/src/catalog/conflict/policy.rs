@@ -1,7 +1,7 @@
 //! Pure. Finds conflicts between policies of one kind. For each workload, the oldest policy of its namespace that selects
 //! it applies; the others do not.
 
-use super::{Conflicts, winner};
+use super::found::{Conflicts, winner};
 use crate::catalog::Catalog;
 use crate::catalog::kind::policy::Policy;
 use crate::catalog::visibility::{Labels, selects};

@@ -1,7 +1,7 @@
 //! Pure. Finds VirtualServices of sidecars that route the same host. The first with HTTP routes for the port routes
 //! HTTP; the first route without conditions routes TCP; the first route for a server name routes TLS.
 
-use super::{Conflicts, in_namespaces, viewers, winner};
+use super::found::{Conflicts, in_namespaces, viewers, winner};
 use crate::catalog::route::{GatewayRef, RouteSet, SourceMatch, TcpRoute, TlsMatch};
 use crate::catalog::{Catalog, lookup};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,7 @@
 //! Pure. Finds DestinationRules of one namespace for the same host. Rules with the same `exportTo` are merged, the
 //! oldest first; of rules with different `exportTo`, the oldest that a client sees applies.
 
-use super::{Conflicts, in_namespaces, viewers, winner};
+use super::found::{Conflicts, in_namespaces, viewers, winner};
 use crate::catalog::Catalog;
 use crate::catalog::destination_rule::{DestinationRule, TrafficPolicy};
 use crate::catalog::kind::Item;

@@ -1,7 +1,7 @@
 //! Pure. Finds services with the same host. A client sees the one in its own namespace, else the Kubernetes Service,
 //! else the oldest ServiceEntry. Entries that merge into one service do not conflict.
 
-use super::{Conflicts, in_namespaces, viewers};
+use super::found::{Conflicts, in_namespaces, viewers};
 use crate::catalog::Catalog;
 use crate::catalog::service::{Registry, Service};
 use std::collections::{BTreeMap, BTreeSet};

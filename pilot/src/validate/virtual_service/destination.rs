@@ -1,6 +1,6 @@
 //! Pure. Validates destinations and their weights, for HTTP, TLS and TCP alike.
 
-use super::Context;
+use super::context::Context;
 use crate::catalog::host;
 use crate::catalog::route::Destination;
 use crate::check::finding::Findings;

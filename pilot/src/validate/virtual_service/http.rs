@@ -1,7 +1,8 @@
 //! Pure. Validates HTTP routes: the action for matching requests and its settings.
 
+use super::context::Context;
 use super::destination::{destination, weights};
-use super::{Context, cors, header, matching, retry};
+use super::{cors, header, matching, retry};
 use crate::catalog::route::{HttpAction, HttpDestination, HttpRoute, Mirror};
 use crate::check::finding::Findings;
 use crate::check::value;

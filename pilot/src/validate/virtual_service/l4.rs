@@ -1,6 +1,6 @@
 //! Pure. Validates TLS and TCP routes.
 
-use super::Context;
+use super::context::Context;
 use super::destination::{destination, weights};
 use super::matching::{Conditions, source};
 use crate::catalog::host;

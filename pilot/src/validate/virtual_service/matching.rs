@@ -1,6 +1,8 @@
 //! Pure. Validates the match conditions of routes.
 
-use super::{Context, gateways, header};
+use super::context::Context;
+use super::gateway::gateways;
+use super::header;
 use crate::catalog::route::{HttpMatch, SourceMatch};
 use crate::catalog::visibility::Labels;
 use crate::check::finding::Findings;

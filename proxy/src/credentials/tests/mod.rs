@@ -6,6 +6,7 @@ mod resumption;
 
 use super::*;
 use api::model::matcher::{Pattern, StringMatch};
+use api::model::secret::SecretContent;
 use api::model::tls::{
     CertificateSource, DownstreamTls, RootSource, SanKind, SanMatch, TlsParameters, TlsVersion, UpstreamTls,
     Validation,
@@ -15,6 +16,8 @@ use rcgen::{
     SanType,
 };
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::SystemTime;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 struct Authority {

@@ -1,7 +1,8 @@
 //! Pure. JSON log formats, compiled.
 
 use super::captures::Captures;
-use super::{FormatError, Piece, pieces, text};
+use super::piece::{FormatError, Piece, pieces};
+use super::text;
 use api::model::access_log::JsonFormat;
 
 /// A value in a JSON format.

@@ -2,8 +2,10 @@
 //! `omit_empty_values` leaves it out.
 
 use super::json::Node;
+use super::log::{Format, Log};
+use super::piece::Piece;
+use super::text;
 use super::value::{Value, value};
-use super::{Format, Log, Piece, text};
 use crate::flow::record::{Detail, Record};
 
 /// Appends the line for a record.

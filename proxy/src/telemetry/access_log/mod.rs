@@ -3,8 +3,12 @@
 
 mod line;
 
+mod log;
+
 mod json;
 mod value;
+
+mod piece;
 
 mod operator;
 
@@ -14,107 +18,13 @@ pub mod moment;
 
 pub mod text;
 
-use crate::flow::record::{Detail, Record, Traffic};
-use api::format::{self, Place, defaults};
-use api::model::access_log::{AccessLog, LogFormat, LogSink};
-use captures::Captures;
-use http::HeaderMap;
-use operator::Operator;
+pub use log::Log;
+pub use piece::FormatError;
+
+use crate::flow::record::Record;
+use api::model::access_log::LogSink;
 use std::fs::OpenOptions;
 use std::io::Write;
-
-/// A compiled log.
-#[derive(Debug)]
-pub struct Log {
-    sink: LogSink,
-    format: Format,
-    /// Missing values are left out.
-    omit_empty: bool,
-    captures: Captures,
-}
-
-#[derive(Debug)]
-enum Format {
-    Text(Vec<Piece>),
-    Json(json::Fields),
-}
-
-#[derive(Debug)]
-enum Piece {
-    Literal(String),
-    Operator(Operator),
-}
-
-/// An access log format that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("access log format: `{text}` {error}")]
-pub struct FormatError {
-    text: String,
-    error: format::FormatError,
-}
-
-impl Log {
-    /// Compiles the logs of a chain.
-    pub fn compile_all(from: &[AccessLog]) -> Result<Box<[Self]>, FormatError> {
-        let mut logs: Vec<Self> = Vec::with_capacity(from.len());
-        for log in from {
-            logs.push(Self::compile(log, logs.last())?);
-        }
-        Ok(logs.into())
-    }
-
-    fn compile(from: &AccessLog, before: Option<&Self>) -> Result<Self, FormatError> {
-        let mut captures = Captures::after(before.map(|log| &log.captures));
-        let format = match &from.format {
-            LogFormat::DefaultText => Format::Text(pieces(defaults::TEXT, &mut captures)?),
-            LogFormat::Text(text) => Format::Text(pieces(text, &mut captures)?),
-            LogFormat::Json(fields) => Format::Json(json::fields(fields, &mut captures)?),
-        };
-        Ok(Self { sink: from.sink.clone(), format, omit_empty: from.omit_empty, captures })
-    }
-
-    /// Whether the format names a field of `flow::extra`.
-    pub fn needs_extra(&self, traffic: Traffic) -> bool {
-        let needs = self.captures.needs;
-        needs.extra || (needs.stream_id && traffic == Traffic::Tcp)
-    }
-
-    /// Whether the format names a property of the certificates on the client's connection.
-    pub fn needs_certificates(&self) -> bool {
-        self.captures.needs.certificates
-    }
-
-    /// Captures the request headers that the format names.
-    pub fn capture_request(&self, headers: &HeaderMap, detail: &mut Detail) {
-        self.captures.request.keep(headers, &mut detail.request_headers);
-    }
-
-    /// Captures the response headers that the format names.
-    pub fn capture_response(&self, headers: &HeaderMap, detail: &mut Detail) {
-        self.captures.response.keep(headers, &mut detail.response_headers);
-    }
-
-    /// Captures the trailers that the format names.
-    pub fn capture_trailers(&self, headers: &HeaderMap, detail: &mut Detail) {
-        self.captures.trailers.keep(headers, &mut detail.response_trailers);
-    }
-}
-
-fn pieces(text: &str, captures: &mut Captures) -> Result<Vec<Piece>, FormatError> {
-    let refused = |error| FormatError { text: text.to_owned(), error };
-    let mut pieces = vec![];
-    for piece in format::parse(text, Place::Log).map_err(refused)? {
-        pieces.push(match piece {
-            format::Piece::Literal(literal) => Piece::Literal(literal),
-            format::Piece::Operator(meant, longest) => match Operator::compile(&meant, longest, captures) {
-                Some(Operator::Constant(text)) => Piece::Literal(text.into()),
-                Some(operator) => Piece::Operator(operator),
-                None => return Err(refused(format::FormatError::Unknown(text.to_owned()))),
-            },
-        });
-    }
-    Ok(pieces)
-}
 
 /// The log buffers of one thread, one for each file.
 #[derive(Default)]

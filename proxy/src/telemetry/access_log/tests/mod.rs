@@ -4,9 +4,9 @@ mod table;
 
 use super::*;
 use crate::flow::flags::Flags;
-use crate::flow::record::{Key, Reporter};
-use api::model::access_log::JsonFormat;
-use http::HeaderValue;
+use crate::flow::record::{Detail, Key, Reporter, Traffic};
+use api::model::access_log::{AccessLog, JsonFormat, LogFormat};
+use http::{HeaderMap, HeaderValue};
 use std::time::{Duration, UNIX_EPOCH};
 
 fn log(format: LogFormat, omit_empty: bool) -> Log {
