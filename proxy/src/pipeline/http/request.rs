@@ -160,6 +160,8 @@ async fn stages(
         cluster: "",
         forwarded: false,
         grpc: exchange.grpc,
+        // The chain looks.
+        ends: false,
         random: &random,
         count: &count,
     };
@@ -169,7 +171,7 @@ async fn stages(
     let Some(Routed { host, route }) = found.filter(|f| !f.host.require_tls || scheme == "https") else {
         let missed = unrouted(&table, &head);
         // Boxed, because it is rare.
-        return Ok(Box::pin(refused_by_listener(exchange, missed, asked, &mut parts.headers)).await);
+        return Ok(Box::pin(refused_by_listener(exchange, missed, asked, (&mut parts.headers, body))).await);
     };
     let mut filters = Chain::new(route.filters.of(&connection.http().filters));
     exchange.detail(|detail| {
@@ -232,10 +234,10 @@ async fn refused_by_listener<'r>(
     exchange: &Rc<Exchange>,
     missed: Refusal,
     asked: impl FnOnce() -> Asked<'r>,
-    headers: &mut HeaderMap,
+    (headers, mut body): (&mut HeaderMap, Incoming),
 ) -> Response<ResponseBody> {
     let mut filters = Chain::new(Cow::Borrowed(exchange.connection.http().filters.ready()));
-    let ended = filters.request(exchange, asked, headers).await.err();
+    let ended = filters.request(exchange, asked, (headers, &mut body)).await.err();
     let mut response = match ended.unwrap_or(Ended::Refused(missed)) {
         Ended::Refused(refusal) => reply::refuse(refusal, exchange),
         Ended::Answered(response) => response,
@@ -265,15 +267,15 @@ fn refused(
 async fn act<'r>(
     exchange: &Rc<Exchange>,
     parts: &mut Parts,
-    body: Incoming,
+    mut body: Incoming,
     (way, ready): (&Way<'_>, Ready),
     (filters, asked): (&mut Chain<'_>, impl FnOnce() -> Asked<'r>),
 ) -> Result<Response<ResponseBody>, Ended> {
     let upgrade = ready.upgrade?;
     let Levels { route, .. } = way.levels;
     let context = way.context;
-    let met = filters.request(exchange, asked, &mut parts.headers).await;
-    if filters.awaits_response() {
+    let met = filters.request(exchange, asked, (&mut parts.headers, &mut body)).await;
+    if filters.may_change_head() {
         exchange.capture_request(&parts.headers, &parts.uri);
     }
     met?;
