@@ -144,7 +144,7 @@ impl Node {
                 });
                 (!omit_empty || !value.is_null()).then_some(value)
             }
-            Self::Constant(value) => Some(value.clone()),
+            Self::Constant(value) => (!omit_empty || !value.is_null()).then(|| value.clone()),
             Self::Object(fields) => {
                 let field = |(key, node): &(Box<str>, Self)| {
                     node.value(context, omit_empty).map(|value| (key.to_string(), value))
@@ -207,11 +207,7 @@ fn filter(from: &model::ReplyFilter) -> Result<Filter, InvalidConfig> {
 fn node(from: &JsonFormat) -> Result<Node, InvalidConfig> {
     Ok(match from {
         JsonFormat::Text(text) => Node::Text(Template::reply(text)?),
-        JsonFormat::Constant(text) => Node::Constant(match text.parse().unwrap_or_default() {
-            // Envoy writes a number of the format as text; one that an operator has stays a number.
-            Value::Number(_) => text.as_str().into(),
-            value => value,
-        }),
+        JsonFormat::Constant(text) => Node::Constant(text.parse().unwrap_or_default()),
         JsonFormat::Object(fields) => object(fields)?,
         JsonFormat::List(list) => Node::List(list.iter().map(node).collect::<Result<_, _>>()?),
     })
@@ -318,9 +314,9 @@ mod tests {
             (
                 all.clone(),
                 false,
-                r#"{"code":503,"deep":{"none":null},"five":"5","list":[null,"a"],"lists":[null],"none":null,"null":null,"part":"a - b"}"#,
+                r#"{"code":503,"deep":{"none":null},"five":5,"list":[null,"a"],"lists":[null],"none":null,"null":null,"part":"a - b"}"#,
             ),
-            (all, true, r#"{"code":503,"five":"5","list":["a"],"lists":[],"null":null,"part":"a  b"}"#),
+            (all, true, r#"{"code":503,"five":5,"list":["a"],"lists":[],"part":"a  b"}"#),
             (nothing(), false, r#"{"deep":{"none":null},"none":null}"#),
             (nothing(), true, "{}"),
         ] {
