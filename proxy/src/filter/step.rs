@@ -105,7 +105,7 @@ pub struct Asked<'a> {
     pub forwarded: bool,
     /// Whether the client uses gRPC.
     pub grpc: bool,
-    /// Whether there is no body.
+    /// Whether there is no body. Set by the chain, which has the body.
     pub ends: bool,
     /// Source of random numbers.
     pub random: &'a dyn Fn() -> u32,

@@ -81,7 +81,7 @@ mod tests {
             (Some(Override::Buffer(of(None))), refused("buffer.max_request_bytes", "is missing")),
             (None, refused("", "has neither `disabled` nor `buffer`")),
         ] {
-            let found = decode_setting(BufferPerRoute { r#override: setting.clone() });
+            let found = decode_setting(BufferPerRoute { r#override: setting });
             assert_eq!(found.map_err(|r| (r.path(), r.reason)), expected, "{setting:?}");
         }
     }

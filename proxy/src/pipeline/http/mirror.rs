@@ -54,7 +54,7 @@ async fn deliver(thread: Rc<Thread>, mut question: Question, replay: Option<Rc<R
     }
     match ask(&thread, &question).await {
         Ok(status) => {
-            tracing::debug!(cluster = %question.cluster, %status, "a mirrored request was answered")
+            tracing::debug!(cluster = %question.cluster, %status, "a mirrored request has its response");
         }
         Err(refusal) => {
             tracing::debug!(cluster = %question.cluster, reason = %refusal.details, "a mirrored request failed");

@@ -160,7 +160,6 @@ async fn stages(
         cluster: "",
         forwarded: false,
         grpc: exchange.grpc,
-        // The chain, which has the body, sets this.
         ends: false,
         random: &random,
         count: &count,
