@@ -178,8 +178,7 @@ async fn stages(
         detail.cluster = only_cluster(connection, route);
     });
     let levels = Levels { table: &table, host, route };
-    let kept = levels.response_needs_request().then(|| parts.headers.clone());
-    let empty = HeaderMap::new();
+    let (kept, empty) = (levels.response_needs_request().then(|| parts.headers.clone()), HeaderMap::new());
     let (seen, headers) = ((&method, named, target), kept.as_ref().unwrap_or(&empty));
     let context = Context {
         route: &route.name,
