@@ -108,7 +108,7 @@ pub enum Fact {
 pub struct Verdict {
     /// The object; `None` if its name is unknown.
     pub key: Option<Key>,
-    /// The file and line where it was read.
+    /// The file and line, or the cluster, where it was read.
     pub place: Place,
     /// The version that was validated; empty if nothing could be parsed.
     pub version: Version,

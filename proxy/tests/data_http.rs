@@ -7,6 +7,7 @@ mod data;
 use api::model::Resource;
 use api::model::authorization::{Action, Authorization, Permission, Policy, Principal};
 use api::model::cluster::{Cluster, UpstreamHttp};
+use api::model::filter::buffer::Buffer;
 use api::model::filter::cors::CorsPolicy;
 use api::model::filter::fault::{AbortStatus, Fault, FaultAbort, FaultDelay};
 use api::model::filter::{Filter, HttpFilter};
@@ -412,6 +413,43 @@ fn a_filter_that_is_off_acts_where_a_route_turns_it_on() {
         let mut client = proxy.connect().await;
         assert_eq!(client.get("/").await.status, 200);
         assert_eq!(client.get("/on").await.status, 418);
+    });
+}
+
+#[test]
+fn a_held_request_reaches_the_upstream_once_its_body_is_whole_and_within_its_limit() {
+    run(async {
+        let head = |path: &str| {
+            format!("POST {path} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        };
+        let mut more = route(forward("c"));
+        more.criteria = RouteMatch::path(PathMatch::Exact("/more".into()));
+        more.filters = vec![Buffer { max_request_bytes: 9 }.into()];
+        let mut http = http(routes(vec![more, route(forward("c"))]));
+        http.stream_idle_timeout = Some(Duration::from_millis(300));
+        let buffer = Filter::Buffer(Buffer { max_request_bytes: 5 });
+        http.filters = [buffer, Filter::Router].map(HttpFilter::from).into();
+        let proxy = Proxy::start(simple(http, cluster("c", &[echo().await])));
+
+        let mut slow = proxy.connect().await;
+        slow.send(&head("/more")).await;
+        let response = slow.response().await;
+        assert_eq!((response.status, response.body.as_str()), (408, "stream timeout"));
+
+        let mut long = proxy.connect().await;
+        long.send(&format!("{}3\r\ndef\r\n", head("/"))).await;
+        let response = long.response().await;
+        assert_eq!((response.status, response.body.as_str()), (413, "Payload Too Large"));
+        proxy.metric(&["envoy_http_downstream_rq_too_large", "\"test\"} 1"]).await;
+
+        let mut client = proxy.connect().await;
+        client.send(&head("/more")).await;
+        client.send("3\r\ndef\r\n0\r\n\r\n").await;
+        let response = client.response().await;
+        assert_eq!(response.status, 200);
+        assert!(response.body.contains("content-length: 6"), "{}", response.body);
+        assert!(response.body.ends_with("\r\n\r\nabcdef"), "{}", response.body);
+        proxy.metric(&["upstream_rq_total", "cluster_name=\"c\"} 1"]).await;
     });
 }
 

@@ -2,7 +2,7 @@
 //! client never would.
 //!
 //! `PORT [tls=NAME,cert:FILE,alpn:A+B] METHOD TARGET [VERSION] | header: value | body=text`. Without a header
-//! `host`, `a.test` is sent; `host:` alone omits the header; `{a*70000}` repeats a character; `tcp` in place of a
+//! `host`, `a.test` is sent; `host:` alone omits the header; `{a*70000}` repeats a character; `\r\n` in a body is a line break; `tcp` in place of a
 //! method sends one line of text.
 
 use serde::{Deserialize, Serialize};
@@ -77,7 +77,7 @@ fn http<'a>(method: &str, target: &str, version: &str, parts: impl Iterator<Item
     let (mut headers, mut body) = (vec![], None);
     for part in parts {
         match part.strip_prefix("body=") {
-            Some(text) => body = Some(repeated(text)),
+            Some(text) => body = Some(repeated(text).replace("\\r\\n", "\r\n")),
             None => headers.push(repeated(part)),
         }
     }
@@ -124,6 +124,10 @@ mod tests {
             ("80 GET / | host:", "GET / HTTP/1.1\r\n\r\n"),
             ("80 GET /{b*3} | x: {a*2}", "GET /bbb HTTP/1.1\r\nhost: a.test\r\nx: aa\r\n\r\n"),
             ("80 PUT /x | Host: b | body=hi", "PUT /x HTTP/1.1\r\nHost: b\r\ncontent-length: 2\r\n\r\nhi"),
+            (
+                "80 PUT / | transfer-encoding: chunked | body=1\\r\\na\\r\\n",
+                "PUT / HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n",
+            ),
             ("80 tcp hello", "hello\n"),
         ] {
             assert_eq!(String::from_utf8(Request::parse(line).bytes).unwrap(), expected, "{line}");

@@ -5,26 +5,74 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
-/// The place of an object.
+/// Where an object comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
-    /// The file as the user named it; empty when it did not come from one.
-    pub file: Arc<str>,
-    /// The line at which its document begins, from 1; 0 when unknown.
-    pub line: u32,
+pub enum Place {
+    /// Unknown.
+    #[default]
+    Unknown,
+    /// A file.
+    File {
+        /// The file as the user named it.
+        file: Arc<str>,
+        /// The line at which its document begins, from 1; 0 if unknown.
+        line: u32,
+    },
+    /// The API server of a Kubernetes cluster.
+    Cluster {
+        /// The cluster's name.
+        cluster: Arc<str>,
+        /// The object's `metadata.resourceVersion`.
+        version: Box<str>,
+    },
 }
 
 impl Place {
-    /// A place in a file.
+    /// A place in a file. Without a file name it is unknown.
     pub fn new(file: &str, line: u32) -> Self {
-        Self { file: file.into(), line }
+        if file.is_empty() { Self::Unknown } else { Self::File { file: file.into(), line } }
+    }
+
+    /// An object of a cluster, with its resource version.
+    pub fn cluster(cluster: &str, version: &str) -> Self {
+        Self::Cluster { cluster: cluster.into(), version: version.into() }
+    }
+
+    /// The file or the cluster; empty if unknown.
+    pub fn source(&self) -> Arc<str> {
+        match self {
+            Self::Unknown => Arc::default(),
+            Self::File { file, .. } => file.clone(),
+            Self::Cluster { cluster, .. } => cluster.clone(),
+        }
+    }
+
+    /// The line in its file; 0 if there is none.
+    pub fn line(&self) -> u32 {
+        match self {
+            Self::File { line, .. } => *line,
+            Self::Unknown | Self::Cluster { .. } => 0,
+        }
+    }
+
+    /// The same place at another line of its file.
+    #[must_use]
+    pub fn at(self, line: u32) -> Self {
+        match self {
+            Self::File { file, .. } => Self::File { file, line },
+            other @ (Self::Unknown | Self::Cluster { .. }) => other,
+        }
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if self.line == 0 { Ok(()) } else { write!(f, ":{}", self.line) }
+        match self {
+            Self::Unknown => Ok(()),
+            Self::File { file, line: 0 } => f.write_str(file),
+            Self::File { file, line } => write!(f, "{file}:{line}"),
+            Self::Cluster { cluster, version } => write!(f, "cluster {cluster}, resource version {version}"),
+        }
     }
 }
 
@@ -75,7 +123,7 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.place.file.is_empty() {
+        if self.place != Place::Unknown {
             write!(f, "{}: ", self.place)?;
         }
         for part in [&self.object, &self.path] {
@@ -139,6 +187,35 @@ impl From<&Refusal> for Problem {
             path: refusal.path.clone(),
             reason: refusal.reason.clone(),
             next: refusal.next.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_origin_of_its_object() {
+        for (place, expected) in [
+            (Place::Unknown, "Service a/b: spec.ports: is empty"),
+            (Place::new("", 3), "Service a/b: spec.ports: is empty"),
+            (Place::new("a.yaml", 0), "a.yaml: Service a/b: spec.ports: is empty"),
+            (Place::new("a.yaml", 3), "a.yaml:3: Service a/b: spec.ports: is empty"),
+            (
+                Place::cluster("east", "42"),
+                "cluster east, resource version 42: Service a/b: spec.ports: is empty",
+            ),
+        ] {
+            let refusal = Refusal {
+                place,
+                object: "Service a/b".into(),
+                path: "spec.ports".into(),
+                reason: "is empty".into(),
+                ..Refusal::default()
+            };
+            assert_eq!(refusal.to_string(), expected);
+            assert_eq!(Problem::from(&refusal).line(), expected);
         }
     }
 }

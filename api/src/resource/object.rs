@@ -23,7 +23,7 @@ pub struct Object {
     pub uid: Box<str>,
     /// Its `metadata.generation`; 0 when unknown.
     pub generation: i64,
-    /// The file and line where it was read, if any.
+    /// The file and line, or the cluster, where it was read, if any.
     pub place: Place,
     /// Its content.
     pub body: Body,

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::kubelet::delegation::Lack;
 use crate::kubelet::template::{pod_place, pod_spec};
 use crate::manifest::object::Key;
-use crate::wire::Given;
+use api::resource::check::Given;
 
 /// The limits of a container or a pod. `None` is unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

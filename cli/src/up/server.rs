@@ -26,7 +26,7 @@ use crate::up::attach::ContainerRef;
 use crate::up::context::Context;
 use crate::up::files::PROGRAMS;
 use crate::up::look::LookError;
-use crate::up::plane::RequestError;
+use crate::up::request::RequestError;
 use crate::up::sandbox::Sandbox;
 use crate::up::world::PodKey;
 use crate::up::{attach, change, describe, gateway, look, plane, settle, stream, watch};

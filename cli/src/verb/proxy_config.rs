@@ -106,8 +106,18 @@ fn show(state: &State, arguments: &ProxyConfig) -> Result<(), Failure> {
             "write `ostria proxy-config log POD --level LEVEL`",
         ));
     }
-    let query = question(arguments, "/config_dump?include_eds".into(), false);
-    let given: Value = client::block_on(client::call(state, "/proxy", &query))?;
+    let ask = |page: &str| -> Result<Value, Failure> {
+        client::block_on(client::call(state, "/proxy", &question(arguments, page.into(), false)))
+    };
+    // Whether an endpoint is ejected is no configuration: only the page of the clusters shows it.
+    let health = match arguments.part {
+        Part::Endpoints | Part::All => ask("/clusters?format=json")?,
+        _ => Value::Null,
+    };
+    let given = match arguments.part {
+        Part::Endpoints => health.clone(),
+        _ => ask("/config_dump?include_eds")?,
+    };
     if let Some(text) = print::document(&chosen(&given, arguments.part), arguments.output) {
         print::out(&text);
         return Ok(());
@@ -133,7 +143,7 @@ fn show(state: &State, arguments: &ProxyConfig) -> Result<(), Failure> {
         .map(|part| match part {
             Part::Listeners => listeners::render(&given),
             Part::Routes => routes::render(&given),
-            Part::Endpoints => endpoints::render(&given),
+            Part::Endpoints => endpoints::render(&health),
             Part::Secrets => secrets::render(&given, print::now()),
             Part::Ecds => ecds::render(&given),
             Part::Clusters | Part::Bootstrap | Part::Log | Part::All => clusters::render(&given),
@@ -147,12 +157,12 @@ fn show(state: &State, arguments: &ProxyConfig) -> Result<(), Failure> {
 fn chosen(dump: &Value, part: Part) -> Value {
     let section = match part {
         Part::All | Part::Log => return dump.clone(),
+        Part::Endpoints => return dump["cluster_statuses"].clone(),
         Part::Bootstrap => "BootstrapConfigDump",
         Part::Ecds => "EcdsConfigDump",
         Part::Listeners => "ListenersConfigDump",
         Part::Routes => "RoutesConfigDump",
         Part::Clusters => "ClustersConfigDump",
-        Part::Endpoints => "EndpointsConfigDump",
         Part::Secrets => "SecretsConfigDump",
     };
     let sections = dump["configs"].as_array().into_iter().flatten();

@@ -2,6 +2,7 @@
 //! endpoints in all clusters. A configuration that the decoder accepts must not fail later with traffic.
 
 use api::model::Resource;
+use api::model::filter::buffer::Buffer;
 use api::model::filter::fault::Fault;
 use api::model::filter::{Filter, HttpFilter};
 use api::model::listener::Transport;
@@ -90,7 +91,9 @@ pub fn request(table: &RouteTable) {
         scheme: "https",
         headers: &headers,
     };
-    let kinds = [Filter::Fault(Fault::default()), Filter::Rbac(vec![]), Filter::Cors, Filter::GrpcWeb];
+    let buffer = Filter::Buffer(Buffer { max_request_bytes: 9 });
+    let kinds =
+        [Filter::Fault(Fault::default()), Filter::Rbac(vec![]), buffer, Filter::Cors, Filter::GrpcWeb];
     let filters = Filters::compile(&kinds.map(HttpFilter::from)).expect("they have no settings");
     let filters = Arc::new(filters);
     for route in table.hosts.iter().flat_map(|host| &host.routes) {
@@ -194,6 +197,7 @@ fn meet(filters: &[Ready], head: &Head<'_>) {
         cluster: "c",
         forwarded: true,
         grpc: false,
+        ends: false,
         random: &|| 1,
         count: &|_| (),
     };

@@ -732,5 +732,5 @@ fn an_item_knows_its_object_and_a_moved_line_changes_nothing() {
     let moved = format!("# a comment\n{text}").replace("generation: 3", "generation: 4");
     let (later, changes) = applied(&first, &moved);
     assert!(changes.is_empty(), "{changes:?}");
-    assert_eq!((origin(&later).generation, origin(&later).place.line), (4, 3));
+    assert_eq!((origin(&later).generation, origin(&later).place.line()), (4, 3));
 }

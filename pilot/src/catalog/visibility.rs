@@ -37,7 +37,7 @@ pub struct Identity {
     pub uid: Box<str>,
     /// The generation of its spec; 0 if unknown.
     pub generation: i64,
-    /// The file and line where it was read.
+    /// The file and line, or the cluster, where it was read.
     pub place: Place,
 }
 

@@ -88,8 +88,9 @@ pub fn judge(facts: Vec<Fact>, mesh: &Mesh) -> (Vec<Change>, Vec<Verdict>) {
 
 /// Adds a refusal; refusals of one object or one file share a verdict.
 fn refuse(verdicts: &mut Vec<Verdict>, refusal: Refusal) {
-    let same =
-        |v: &&mut Verdict| v.key == refusal.key && v.place.file == refusal.place.file && !v.errors.is_empty();
+    let same = |v: &&mut Verdict| {
+        v.key == refusal.key && v.place.source() == refusal.place.source() && !v.errors.is_empty()
+    };
     match verdicts.last_mut().filter(same) {
         Some(verdict) => verdict.errors.push(refusal),
         None => verdicts

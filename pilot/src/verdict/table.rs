@@ -20,7 +20,8 @@ pub(super) struct Table {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Object(Key),
-    File(Arc<str>),
+    /// A file or a cluster.
+    Source(Arc<str>),
 }
 
 impl Subject {
@@ -34,7 +35,7 @@ impl Subject {
                 name: key.name.clone(),
                 ..ObjectVerdict::default()
             },
-            Self::File(_) => ObjectVerdict::default(),
+            Self::Source(_) => ObjectVerdict::default(),
         }
     }
 }
@@ -67,11 +68,11 @@ impl Table {
             self.revision += 1;
         }
         for verdict in verdicts {
-            let file = Subject::File(verdict.place.file.clone());
+            let source = Subject::Source(verdict.place.source());
             let accepted = verdict.accepted();
             if accepted {
-                // The file is readable again.
-                self.entries.remove(&file);
+                // The file, or the object of the cluster, is readable again.
+                self.entries.remove(&source);
             }
             match verdict.key {
                 Some(key) if verdict.gone || (accepted && passes_by(key.kind, &verdict.warnings)) => {
@@ -79,7 +80,7 @@ impl Table {
                 }
                 None if accepted => {}
                 key => {
-                    let subject = key.map_or(file, Subject::Object);
+                    let subject = key.map_or(source, Subject::Object);
                     let entry = self.entries.entry(subject).or_default();
                     entry.judge(verdict.errors, verdict.warnings);
                     (entry.version, entry.place) = (verdict.version, verdict.place);
@@ -145,7 +146,7 @@ impl Table {
         let full = wanted.map(|(subject, entry, verdict)| {
             let beside = match subject {
                 Subject::Object(key) => together.get(key).cloned().unwrap_or_default(),
-                Subject::File(_) => vec![],
+                Subject::Source(_) => vec![],
             };
             entry.complete(verdict, beside)
         });

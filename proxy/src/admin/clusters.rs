@@ -4,20 +4,28 @@ use crate::snapshot::Snapshot;
 use api::model::cluster::{Cluster, Discovery};
 use api::model::endpoint::{Endpoint, EndpointAddress, Health, LoadAssignment, LocalityEndpoints};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The state of one cluster.
 pub(super) struct ClusterStatus {
     cluster: Arc<Cluster>,
     endpoints: Option<LoadAssignment>,
+    /// The addresses that outlier detection has ejected.
+    ejected: BTreeSet<SocketAddr>,
     /// Counters of this cluster, without the prefix of its name.
     counters: BTreeMap<String, u64>,
 }
 
-/// The state of all clusters. `stats` are the proxy's counters by dotted name.
-pub(super) fn statuses(snapshot: &Snapshot, stats: &BTreeMap<String, u64>) -> Vec<ClusterStatus> {
+/// The state of all clusters at `now` (time since the process began). `stats` are the proxy's counters by dotted name.
+pub(super) fn statuses(
+    snapshot: &Snapshot,
+    stats: &BTreeMap<String, u64>,
+    now: Duration,
+) -> Vec<ClusterStatus> {
     let assignments = snapshot.endpoints();
     let clusters = snapshot.clusters().into_iter();
     clusters
@@ -37,7 +45,8 @@ pub(super) fn statuses(snapshot: &Snapshot, stats: &BTreeMap<String, u64>) -> Ve
             let prefix = format!("cluster.{}.", cluster.name);
             let counters = stats.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix));
             let counters = counters.map(|(name, value)| (name[prefix.len()..].to_owned(), *value)).collect();
-            ClusterStatus { cluster, endpoints, counters }
+            let ejected = snapshot.ejected(&cluster.name, now);
+            ClusterStatus { cluster, endpoints, ejected, counters }
         })
         .collect()
 }
@@ -65,13 +74,18 @@ pub(super) fn text(statuses: &[ClusterStatus]) -> String {
             let place = &locality.locality;
             let _ = write!(
                 page,
-                "{name}::{host}::health_flags::{}\n\
+                "{name}::{host}::hostname::{}\n\
+                 {name}::{host}::health_flags::{}\n\
                  {name}::{host}::weight::{}\n\
                  {name}::{host}::region::{}\n\
                  {name}::{host}::zone::{}\n\
                  {name}::{host}::sub_zone::{}\n\
-                 {name}::{host}::priority::{}\n",
-                flags(endpoint.health),
+                 {name}::{host}::canary::false\n\
+                 {name}::{host}::priority::{}\n\
+                 {name}::{host}::success_rate::-1\n\
+                 {name}::{host}::local_origin_success_rate::-1\n",
+                endpoint.hostname,
+                flags(endpoint.health, status.ejects(endpoint)),
                 endpoint.weight,
                 place.region,
                 place.zone,
@@ -94,8 +108,13 @@ impl ClusterStatus {
         localities.flat_map(|locality| locality.endpoints.iter().map(move |endpoint| (locality, endpoint)))
     }
 
+    fn ejects(&self, endpoint: &Endpoint) -> bool {
+        matches!(&endpoint.address, EndpointAddress::Socket(address) if self.ejected.contains(address))
+    }
+
     fn json(&self) -> Value {
-        let hosts: Vec<Value> = self.hosts().map(|(locality, endpoint)| host(locality, endpoint)).collect();
+        let host = |(locality, endpoint)| host(locality, endpoint, self.ejects(endpoint));
+        let hosts: Vec<Value> = self.hosts().map(host).collect();
         let limits = &self.cluster.limits;
         json!({
             "name": self.cluster.name,
@@ -112,16 +131,22 @@ impl ClusterStatus {
     }
 }
 
-fn host(locality: &LocalityEndpoints, endpoint: &Endpoint) -> Value {
+fn host(locality: &LocalityEndpoints, endpoint: &Endpoint, ejected: bool) -> Value {
     let place = &locality.locality;
     let status = match endpoint.health {
         Health::Healthy => "HEALTHY",
         Health::Unhealthy => "UNHEALTHY",
         Health::Draining => "DRAINING",
     };
+    let mut health = json!({"eds_health_status": status});
+    // Like all of Envoy's JSON, without fields of their default value.
+    if ejected {
+        health["failed_outlier_check"] = true.into();
+    }
     json!({
         "address": address_json(&endpoint.address),
-        "health_status": {"eds_health_status": status},
+        "hostname": endpoint.hostname,
+        "health_status": health,
         "weight": endpoint.weight,
         "priority": locality.priority,
         "locality": {"region": place.region, "zone": place.zone, "sub_zone": place.sub_zone},
@@ -144,10 +169,13 @@ fn address_json(address: &EndpointAddress) -> Value {
     }
 }
 
-fn flags(health: Health) -> &'static str {
-    match health {
-        Health::Healthy => "healthy",
+/// All that is wrong with an endpoint, in Envoy's order.
+fn flags(health: Health, ejected: bool) -> String {
+    let health = match health {
+        Health::Healthy => "",
         Health::Unhealthy => "/failed_eds_health",
         Health::Draining => "/eds_status_draining",
-    }
+    };
+    let outlier = if ejected { "/failed_outlier_check" } else { "" };
+    if ejected || !health.is_empty() { format!("{outlier}{health}") } else { "healthy".into() }
 }

@@ -2,6 +2,7 @@
 
 use super::state::{Admin, Command};
 use super::{certs, clusters, dump, listeners, stats};
+use crate::io::{now, uptime};
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -83,7 +84,7 @@ fn pretty(value: &Value) -> Response {
 async fn cluster_page(State(admin): State<Admin>, Query(parameters): Parameters) -> Response {
     let snapshot = admin.shared.seams.snapshot.borrow().clone();
     let stats = admin.shared.seams.telemetry.stats();
-    let statuses = clusters::statuses(&snapshot, &stats);
+    let statuses = clusters::statuses(&snapshot, &stats, uptime(now()));
     match parameters.get("format").map(String::as_str) {
         Some("json") => pretty(&clusters::json(&statuses)),
         _ => clusters::text(&statuses).into_response(),

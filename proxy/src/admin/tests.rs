@@ -10,7 +10,7 @@ use crate::pipeline::bound::Bound;
 use crate::snapshot::{Snapshot, Update};
 use crate::telemetry::Telemetry;
 use crate::telemetry::peers::Peers;
-use api::model::cluster::{Cluster, Discovery};
+use api::model::cluster::{Cluster, Discovery, Outlier};
 use api::model::endpoint::{Endpoint, EndpointAddress, Health, LoadAssignment, LocalityEndpoints};
 use api::model::secret::SecretContent;
 use api::model::{Kind, Resource};
@@ -24,7 +24,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -91,11 +91,19 @@ impl Fixture {
     fn configure(&self) {
         let seams = &self.admin.shared.seams;
         let name = "outbound|80||a.example.com";
-        let cluster = Cluster::new(name, Discovery::Eds(name.into()));
+        let outlier = Outlier {
+            consecutive_5xx: Some(5),
+            consecutive_gateway: None,
+            interval: Duration::from_secs(10),
+            base_ejection: Duration::from_secs(30),
+            max_ejection: Duration::from_secs(300),
+            max_percent: 100,
+        };
+        let cluster = Cluster { outlier: Some(outlier), ..Cluster::new(name, Discovery::Eds(name.into())) };
         let endpoint = Endpoint {
             address: EndpointAddress::Socket("10.0.0.9:8080".parse().unwrap()),
             health: Health::Draining,
-            hostname: String::new(),
+            hostname: "a-0".into(),
             weight: 3,
             mtls: true,
             workload: None,
@@ -226,6 +234,7 @@ async fn clusters_are_shown_with_their_endpoints_and_health() {
     fixture.configure();
     let (_, text) = fixture.envoy("GET", "/clusters").await;
     for line in [
+        "outbound|80||a.example.com::10.0.0.9:8080::hostname::a-0",
         "outbound|80||a.example.com::default_priority::max_connections::1024",
         "outbound|80||a.example.com::10.0.0.9:8080::health_flags::/eds_status_draining",
         "outbound|80||a.example.com::10.0.0.9:8080::weight::3",
@@ -236,7 +245,29 @@ async fn clusters_are_shown_with_their_endpoints_and_health() {
     let json: Value = serde_json::from_str(&text).unwrap();
     let host = &json["cluster_statuses"][0]["host_statuses"][0];
     assert_eq!(host["address"]["socket_address"]["port_value"], 8080);
-    assert_eq!(host["health_status"]["eds_health_status"], "DRAINING");
+    assert_eq!(host["health_status"], json!({"eds_health_status": "DRAINING"}));
+}
+
+#[tokio::test]
+async fn an_ejected_endpoint_is_shown_as_such_until_it_is_back() {
+    let fixture = fixture(BTreeMap::new(), vec![]);
+    fixture.configure();
+    let name = "outbound|80||a.example.com";
+    let snapshot = fixture.admin.shared.seams.snapshot.borrow().clone();
+    let cluster = snapshot.cluster(name).unwrap().clone();
+    let rules = cluster.model.outlier.unwrap();
+    cluster.endpoints.as_ref().unwrap().list[0].health.eject(Duration::from_secs(100), &rules);
+    for (second, flags, failed) in [
+        (101, "/failed_outlier_check/eds_status_draining", json!(true)),
+        (131, "/eds_status_draining", Value::Null),
+    ] {
+        let statuses = clusters::statuses(&snapshot, &BTreeMap::new(), Duration::from_secs(second));
+        let line = format!("{name}::10.0.0.9:8080::health_flags::{flags}\n");
+        assert!(clusters::text(&statuses).contains(&line), "{second}");
+        let json = clusters::json(&statuses);
+        let host = &json["cluster_statuses"][0]["host_statuses"][0];
+        assert_eq!(host["health_status"]["failed_outlier_check"], failed, "{second}");
+    }
 }
 
 #[tokio::test]

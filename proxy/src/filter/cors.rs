@@ -155,7 +155,7 @@ const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-contro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::subject::Subject;
+    use crate::filter::step::tests::asked;
     use api::model::matcher::StringMatch;
     use std::cell::RefCell;
 
@@ -171,30 +171,14 @@ mod tests {
         let count = |stat: Stat<'_>| match stat {
             Stat::Connection(name) | Stat::Cluster(_, name) => counted.borrow_mut().push(name.to_owned()),
         };
-        let address = "192.0.2.1:80".parse().unwrap();
-        let (server_name, peer, head) = (None, None, None);
-        let client = std::net::SocketAddr::ip(&address);
-        let subject =
-            Subject { destination: address, source: address, client, server_name, tls: false, peer, head };
-        let random = || 50;
-        let (authority, target, scheme, cluster, grpc) = ("a", "/", "http", "c", false);
-        let asked = Asked {
-            method,
-            authority,
-            target,
-            scheme,
-            subject,
-            cluster,
-            forwarded,
-            grpc,
-            random: &random,
-            count: &count,
-        };
         let mut headers = HeaderMap::new();
         headers.insert(ORIGIN, HeaderValue::from_static(origin));
         headers.insert(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("PUT"));
         let mut kept = Kept::default();
-        let answer = match cors.request(&asked, &mut headers, &mut kept) {
+        let step = asked(|asked| {
+            cors.request(&Asked { method, forwarded, count: &count, ..asked }, &mut headers, &mut kept)
+        });
+        let answer = match step {
             Step::Answer(answer) => answer.headers,
             _ => {
                 let mut headers = HeaderMap::new();

@@ -5,6 +5,7 @@ use super::rbac::Rules;
 use super::ready::Ready;
 use super::{cors, fault};
 use crate::matcher::InvalidConfig;
+use api::model::filter::buffer::Buffer;
 use api::model::filter::{Filter, FilterOverride, HttpFilter, Setting};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ struct Listed {
 /// A filter with the listener's settings.
 #[derive(Debug)]
 enum Own {
+    Buffer(Buffer),
     Cors,
     Fault(Arc<fault::Fault>),
     GrpcWeb,
@@ -76,6 +78,10 @@ impl Listed {
             Some(_) | None => {}
         }
         match &self.own {
+            Own::Buffer(own) => {
+                let buffer = if let Some(Override::Buffer(given)) = setting { given } else { own };
+                Some(Ready::Buffer(*buffer))
+            }
             Own::Cors => match setting {
                 Some(Override::Cors(policy)) => Some(Ready::Cors(policy.clone())),
                 Some(_) | None => None,
@@ -100,6 +106,7 @@ impl Own {
         Ok(match from {
             Filter::Fault(fault) => Some(Self::Fault(fault::Fault::compile(fault)?.into())),
             Filter::Rbac(rules) => Some(Self::Rbac(Rules::compile(rules)?.into())),
+            Filter::Buffer(buffer) => Some(Self::Buffer(*buffer)),
             Filter::Cors => Some(Self::Cors),
             Filter::GrpcWeb => Some(Self::GrpcWeb),
             Filter::GrpcStats | Filter::Alpn | Filter::Stats | Filter::PeerMetadata | Filter::Router => None,
@@ -114,6 +121,7 @@ pub struct Overrides(Box<[(Box<str>, Override)]>);
 #[derive(Debug)]
 enum Override {
     Off,
+    Buffer(Buffer),
     Cors(Arc<cors::Cors>),
     Fault(Arc<fault::Fault>),
     Rbac(Arc<Rules>),
@@ -153,6 +161,7 @@ impl Override {
     fn compile(from: &Setting) -> Result<Self, InvalidConfig> {
         Ok(match from {
             Setting::Off => Self::Off,
+            Setting::Buffer(buffer) => Self::Buffer(*buffer),
             Setting::Cors(policy) => Self::Cors(cors::Cors::compile(policy)?.into()),
             Setting::Fault(fault) => Self::Fault(fault::Fault::compile(fault)?.into()),
             Setting::Rbac(rules) => Self::Rbac(Rules::compile(rules)?.into()),
@@ -233,6 +242,7 @@ mod tests {
                 },
                 Ready::Rbac(_) => 403,
                 Ready::Cors(_) | Ready::GrpcWeb => 200,
+                Ready::Buffer(_) => 413,
             };
             ready.iter().map(status).collect()
         };

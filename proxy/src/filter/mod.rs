@@ -6,6 +6,7 @@ pub mod merge;
 
 pub mod ready;
 
+pub mod buffer;
 pub mod cors;
 pub mod fault;
 pub mod grpc_web;

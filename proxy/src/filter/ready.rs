@@ -1,11 +1,13 @@
 //! Pure. The table of filters: their compiled forms, and the function that each of them calls at each stage.
 
+use super::buffer;
 use super::cors::Cors;
 use super::fault::Fault;
 use super::grpc_web::{self, FromText, ToWeb};
 use super::rbac::Rules;
 use super::step::{Answered, Asked, Event, Kept, ResponseStep, Stat, Step};
 use crate::flow::refusal::Refusal;
+use api::model::filter::buffer::Buffer;
 use bytes::Bytes;
 use http::HeaderMap;
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use std::sync::Arc;
 /// A filter under the settings of a route. Filters without effect are left out.
 #[derive(Debug, Clone)]
 pub enum Ready {
+    /// Holds requests until their bodies have arrived.
+    Buffer(Buffer),
     /// Cross-origin resource sharing.
     Cors(Arc<Cors>),
     /// Fault injection.
@@ -33,6 +37,7 @@ impl Ready {
         kept: &mut Kept,
     ) -> Step {
         match self {
+            Self::Buffer(buffer) => buffer::request(*buffer, event, asked, headers),
             Self::Cors(cors) => cors.request(asked, headers, kept),
             Self::Fault(fault) => fault.request(event, asked, headers, kept),
             Self::GrpcWeb => grpc_web::request(asked, headers, kept),
@@ -45,7 +50,7 @@ impl Ready {
         match self {
             Self::Cors(cors) => cors.response(answered.headers, kept),
             Self::GrpcWeb => grpc_web::response(event, answered, kept),
-            Self::Fault(_) | Self::Rbac(_) => ResponseStep::Next,
+            Self::Buffer(_) | Self::Fault(_) | Self::Rbac(_) => ResponseStep::Next,
         }
     }
 
@@ -53,7 +58,7 @@ impl Ready {
     pub fn request_body(&self, kept: &Kept) -> Option<Change> {
         match self {
             Self::GrpcWeb => grpc_web::request_body(kept).map(Change::FromText),
-            Self::Cors(_) | Self::Fault(_) | Self::Rbac(_) => None,
+            Self::Buffer(_) | Self::Cors(_) | Self::Fault(_) | Self::Rbac(_) => None,
         }
     }
 
@@ -61,7 +66,7 @@ impl Ready {
     pub fn response_body(&self, kept: &Kept) -> Option<Change> {
         match self {
             Self::GrpcWeb => grpc_web::response_body(kept).map(Change::ToWeb),
-            Self::Cors(_) | Self::Fault(_) | Self::Rbac(_) => None,
+            Self::Buffer(_) | Self::Cors(_) | Self::Fault(_) | Self::Rbac(_) => None,
         }
     }
 
@@ -69,7 +74,7 @@ impl Ready {
     pub fn end(&self, trailers: &HeaderMap, count: &dyn Fn(Stat<'_>), kept: &Kept) {
         match self {
             Self::GrpcWeb => grpc_web::trailers(trailers, count, kept),
-            Self::Cors(_) | Self::Fault(_) | Self::Rbac(_) => {}
+            Self::Buffer(_) | Self::Cors(_) | Self::Fault(_) | Self::Rbac(_) => {}
         }
     }
 }

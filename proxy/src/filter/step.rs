@@ -5,7 +5,7 @@ use crate::flow::head::Head;
 use crate::flow::refusal::Refusal;
 use crate::flow::subject::Subject;
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode};
 use std::any::Any;
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ pub enum Step {
     Refuse(Box<Refusal>),
     /// Respond with this response.
     Answer(Box<Answer>),
-    /// Send this request to a cluster, then call the filter again.
-    Ask(Box<Question>),
+    /// Read the body to its end, then call the filter again with it. A body of more bytes than this is refused with 413.
+    Hold(usize),
     /// Wait, then call the filter again.
     Wait {
         /// The time to wait.
@@ -40,38 +40,6 @@ pub struct Answer {
     pub details: &'static str,
 }
 
-/// A request that the proxy itself sends to a cluster.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Question {
-    /// The cluster's name.
-    pub cluster: Box<str>,
-    /// Method.
-    pub method: Method,
-    /// Path and query.
-    pub uri: Uri,
-    /// Headers, including `host`.
-    pub headers: HeaderMap,
-    /// Body.
-    pub body: Vec<Bytes>,
-    /// Whether the client uses HTTP/2. Matters for clusters that use the client's protocol.
-    pub http2: bool,
-    /// The most bytes of the response's body to keep; a longer body is read and dropped.
-    pub most: usize,
-    /// Timeout.
-    pub within: Duration,
-}
-
-/// A cluster's response to a `Question`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
-    /// Status code.
-    pub status: StatusCode,
-    /// Headers.
-    pub headers: HeaderMap,
-    /// The body, as far as it was kept.
-    pub body: Bytes,
-}
-
 /// A counter to increment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stat<'a> {
@@ -88,9 +56,7 @@ pub enum Event {
     Head,
     /// The requested wait is over.
     Waited,
-    /// The cluster has responded, or the request to it failed.
-    Replied(Result<Reply, Box<Refusal>>),
-    /// The response's body, up to the requested number of bytes.
+    /// The body: a request's whole one, or a response's up to the requested number of bytes.
     Held(Bytes),
 }
 
@@ -139,6 +105,8 @@ pub struct Asked<'a> {
     pub forwarded: bool,
     /// Whether the client uses gRPC.
     pub grpc: bool,
+    /// Whether there is no body. Set by the chain, which has the body.
+    pub ends: bool,
     /// Source of random numbers.
     pub random: &'a dyn Fn() -> u32,
     /// Increments a counter.
@@ -171,5 +139,37 @@ impl<'a> Asked<'a> {
     pub fn head(&self, headers: &'a HeaderMap) -> Head<'a> {
         let Self { method, authority, target, scheme, .. } = *self;
         Head { method, authority, target, scheme, headers }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Calls `with` with a GET request whose counters and random numbers are constant.
+    pub(in crate::filter) fn asked<T>(with: impl FnOnce(Asked<'_>) -> T) -> T {
+        let address: std::net::SocketAddr = "192.0.2.1:80".parse().unwrap();
+        let subject = Subject {
+            destination: address,
+            source: address,
+            client: address.ip(),
+            server_name: None,
+            tls: false,
+            peer: None,
+            head: None,
+        };
+        with(Asked {
+            method: &Method::GET,
+            authority: "a",
+            target: "/",
+            scheme: "http",
+            subject,
+            cluster: "c",
+            forwarded: true,
+            grpc: false,
+            ends: false,
+            random: &|| 50,
+            count: &|_| {},
+        })
     }
 }

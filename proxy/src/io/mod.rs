@@ -18,7 +18,7 @@ mod number;
 mod prefixed;
 mod space;
 
-pub use clock::now;
+pub use clock::{now, uptime};
 pub use guard::{Guarded, Monitor};
 pub use number::number;
 pub use prefixed::{Prefixed, hand_out};

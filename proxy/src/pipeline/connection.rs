@@ -2,7 +2,6 @@
 
 use super::downstream::Downstream;
 use super::live::{Limits, State};
-use super::local::uptime;
 use super::world::{Thread, now};
 use super::{http, tcp};
 use crate::accept::{self, Accepted, handover};
@@ -12,7 +11,7 @@ use crate::flow::extra::Certificates;
 use crate::flow::record::Reporter;
 use crate::identify::sniff::Sniffed;
 use crate::identify::{self, InspectError, Refused, chain};
-use crate::io::{Prefixed, Stream};
+use crate::io::{Prefixed, Stream, uptime};
 use crate::snapshot::listener::{Chain, Listener, Protocol};
 use crate::telemetry::access_log::Log;
 use crate::telemetry::stats::ListenerStats;

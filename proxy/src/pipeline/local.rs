@@ -3,8 +3,7 @@
 use crate::telemetry::Sink;
 use std::cell::Cell;
 use std::hash::BuildHasher;
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Metrics, random numbers and coarse clock of one thread.
 pub(super) struct Local {
@@ -38,11 +37,4 @@ impl Local {
     pub(super) fn tick(&self, now: Instant) {
         self.coarse.set(now);
     }
-}
-
-/// Time since the process began, the same on all threads.
-pub(super) fn uptime(now: Instant) -> Duration {
-    static BEGIN: OnceLock<Instant> = OnceLock::new();
-    // One second ahead, so that zero can mean "never".
-    now.saturating_duration_since(*BEGIN.get_or_init(|| now)) + Duration::from_secs(1)
 }

@@ -4,6 +4,7 @@
 use crate::flow::flags::Flags;
 use crate::flow::refusal::Refusal;
 use crate::http1::Invalid;
+use crate::send::body::Meter;
 use crate::send::connect::ConnectError;
 use crate::send::{Cut, SendError};
 
@@ -99,6 +100,21 @@ impl Refusal {
             SendError::Protocol(_) | SendError::Malformed(_) => Self::cut(Cut::Protocol),
             SendError::Body => Self::new(400, "", Flags::DC, "downstream_remote_disconnect"),
         }
+    }
+
+    /// The refusal of a client's body that is malformed or that a filter refused; `None`: it is neither.
+    pub(super) fn of_body(meter: &Meter) -> Option<Self> {
+        meter.invalid().map(Self::invalid).or_else(|| meter.refusal())
+    }
+
+    /// The refusal of a client's body that could not be read to its end.
+    pub(super) fn of_client(meter: &Meter) -> Self {
+        Self::of_body(meter).unwrap_or_else(|| Self::of(&SendError::Body))
+    }
+
+    /// The client's body is too long to be held.
+    pub(super) fn too_large() -> Self {
+        Self::new(413, "Payload Too Large", Flags::NONE, "request_payload_too_large")
     }
 
     fn cut(cut: Cut) -> Self {

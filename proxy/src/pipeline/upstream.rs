@@ -1,10 +1,10 @@
 //! A cluster as one thread uses it: its endpoints with their load and connections, and its circuit breaker limits. A
 //! change of the configuration keeps the load, connections and health of unchanged endpoints.
 
-use super::local::{Local, uptime};
+use super::local::Local;
 use crate::balance::ejection::Ejecting;
 use crate::balance::{PickContext, another};
-use crate::io::now;
+use crate::io::{now, uptime};
 use crate::policy::retry::Outcome;
 use crate::send::{Flavor, Pool, Settings, connect::Dial};
 use crate::snapshot::cluster::{Cluster, Endpoints, Gauge, Gauges, Target};

@@ -4,10 +4,12 @@ use super::incoming::{Incoming, IncomingError};
 use crate::flow::refusal::Refusal;
 use crate::http1::Invalid;
 use crate::io::now;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use std::cell::{Cell, RefCell};
+use std::mem::take;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -113,7 +115,11 @@ impl Meter {
         self.bytes.set(self.bytes.get() + bytes);
     }
 
+    /// Counts a piece. What is read after the body's end is a held copy, which has been counted.
     fn count(&self, data: &Bytes) {
+        if self.ended.get() {
+            return;
+        }
         self.moved.set(true);
         self.bytes.set(self.bytes.get() + data.len() as u64);
         if let Some(messages) = self.messages.borrow_mut().as_mut() {
@@ -177,6 +183,8 @@ pub struct Replay {
     trailers: RefCell<Option<HeaderMap>>,
     /// Whether the client has sent all of it.
     ended: Cell<bool>,
+    /// The tasks that wait for the end, or for the first byte that is not kept.
+    waiters: RefCell<Vec<Waker>>,
     /// Whether it is too long to be kept.
     overflown: Cell<bool>,
     /// The attempt that may read; the bodies of earlier attempts fail.
@@ -185,13 +193,19 @@ pub struct Replay {
 
 impl Replay {
     /// Wraps a client's body.
-    pub fn new(incoming: Incoming) -> Rc<Self> {
+    pub fn new(mut incoming: Incoming) -> Rc<Self> {
+        // A held body is in memory already, so it is kept whatever its length.
+        let (kept, trailers, ended) = match &mut incoming {
+            Incoming::Held(held) => (vec![take(&mut held.data)], held.trailers.take(), true),
+            Incoming::Http1(_) | Incoming::Http2(_) | Incoming::Changed(_) => (vec![], None, false),
+        };
         Rc::new(Self {
             incoming: RefCell::new(incoming),
-            kept: RefCell::default(),
-            size: Cell::new(0),
-            trailers: RefCell::default(),
-            ended: Cell::new(false),
+            size: Cell::new(kept.iter().map(Bytes::len).sum()),
+            kept: RefCell::new(kept),
+            trailers: RefCell::new(trailers),
+            ended: Cell::new(ended),
+            waiters: RefCell::default(),
             overflown: Cell::new(false),
             attempt: Cell::new(0),
         })
@@ -200,6 +214,28 @@ impl Replay {
     /// Whether another attempt can send the whole body.
     pub fn is_whole(&self) -> bool {
         !self.overflown.get()
+    }
+
+    /// Ready when `parts` will not change any more.
+    pub fn poll_settled(&self, context: &Context<'_>) -> Poll<()> {
+        if self.ended.get() || self.overflown.get() {
+            return Poll::Ready(());
+        }
+        let mut waiters = self.waiters.borrow_mut();
+        if !waiters.iter().any(|waiter| waiter.will_wake(context.waker())) {
+            waiters.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn settle(&self) {
+        self.waiters.borrow_mut().drain(..).for_each(Waker::wake);
+    }
+
+    fn end(&self, meter: &Meter) {
+        self.ended.set(true);
+        self.settle();
+        meter.end();
     }
 
     /// The whole body, once it has been read; `None`: it was too long, or has not ended.
@@ -236,8 +272,7 @@ impl Replay {
         }
         let frame = ready!(Pin::new(&mut *self.incoming.borrow_mut()).poll_frame(context));
         let Some(result) = frame else {
-            self.ended.set(true);
-            meter.end();
+            self.end(meter);
             return Poll::Ready(None);
         };
         let frame = match result {
@@ -256,15 +291,13 @@ impl Replay {
             Err(frame) => {
                 let Ok(trailers) = frame.into_trailers() else { return Poll::Ready(None) };
                 *self.trailers.borrow_mut() = Some(trailers.clone());
-                self.ended.set(true);
+                self.end(meter);
                 *position = usize::MAX;
-                meter.end();
                 Frame::trailers(trailers)
             }
         };
         if self.incoming.borrow().is_end_stream() {
-            self.ended.set(true);
-            meter.end();
+            self.end(meter);
         }
         Poll::Ready(Some(Ok(frame)))
     }
@@ -276,6 +309,7 @@ impl Replay {
         self.size.set(self.size.get() + data.len());
         if self.size.get() > MOST_KEPT {
             self.overflown.set(true);
+            self.settle();
             self.kept.borrow_mut().clear();
             *position = 0;
         } else {
@@ -307,10 +341,46 @@ impl RequestBody {
         }
     }
 
+    /// Reads the body to its end, unless it is longer than `most` bytes.
+    pub async fn read(&mut self, most: usize) -> Result<(Bytes, Option<HeaderMap>), ReadError> {
+        if self.size_hint().lower() > most as u64 {
+            return Err(ReadError::TooLong);
+        }
+        // A body of one piece is not copied.
+        let (mut first, mut joined, mut trailers) = (Bytes::new(), BytesMut::new(), None);
+        while let Some(frame) = self.frame().await {
+            match frame?.into_data() {
+                Ok(data) if first.len().max(joined.len()) + data.len() > most => {
+                    return Err(ReadError::TooLong);
+                }
+                Ok(data) if first.is_empty() => first = data,
+                Ok(data) => {
+                    if joined.is_empty() {
+                        joined.extend_from_slice(&first);
+                    }
+                    joined.extend_from_slice(&data);
+                }
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            }
+        }
+        Ok((if joined.is_empty() { first } else { joined.freeze() }, trailers))
+    }
+
     /// A client's body, streamed.
     pub fn stream(incoming: Incoming, meter: &Rc<Meter>) -> Self {
         Self { source: Source::Stream(incoming), meter: meter.clone() }
     }
+}
+
+/// Why a body could not be read as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It failed.
+    #[error(transparent)]
+    Broken(#[from] BodyError),
+    /// It is longer than allowed.
+    #[error("the body is too long")]
+    TooLong,
 }
 
 /// A failed request body. Its source makes HTTP/2 report to the upstream that the client cancelled, not that the proxy
@@ -406,6 +476,8 @@ const MOST_KEPT: usize = 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::grpc_web::FromText;
+    use crate::filter::ready::Change;
 
     #[test]
     fn messages_are_counted_however_they_are_cut() {
@@ -416,5 +488,71 @@ mod tests {
             stream.chunks(size).for_each(|part| messages.read(part));
             assert_eq!(messages.count, 3, "pieces of {size}");
         }
+    }
+    fn pieces(pieces: &[&'static str]) -> RequestBody {
+        let pieces = pieces.iter().map(|piece| Bytes::from_static(piece.as_bytes())).collect();
+        RequestBody::whole(pieces, &Meter::new(false, Rc::default()))
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_whole_up_to_its_limit() {
+        for (given, most, expected) in [
+            (&["abc"][..], 3, Some("abc")),
+            (&["abc"], 2, None),
+            (&["a", "b", "", "cd"], 4, Some("abcd")),
+            (&["a", "b", "cd"], 3, None),
+            (&[], 0, Some("")),
+        ] {
+            let found = pieces(given).read(most).await.ok().map(|(data, _)| data);
+            assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{given:?} {most}");
+        }
+    }
+
+    #[test]
+    fn all_that_wait_for_the_end_of_a_kept_body_are_woken() {
+        struct Counts(std::sync::atomic::AtomicUsize);
+        impl std::task::Wake for Counts {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let text = Change::FromText(FromText::default());
+        let replay = Replay::new(Incoming::held(Bytes::from_static(b"YWJj"), None).changed(text, None));
+        let mirrors = [(), ()].map(|()| std::sync::Arc::new(Counts(0.into())));
+        for mirror in &mirrors {
+            let waker = mirror.clone().into();
+            assert_eq!(replay.poll_settled(&Context::from_waker(&waker)), Poll::Pending);
+        }
+        let mut body = replay.body(&Meter::new(false, Rc::default()));
+        let mut context = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(_)) = Pin::new(&mut body).poll_frame(&mut context) {}
+        assert_eq!(replay.parts().map(|parts| parts.concat()), Some(b"abc".to_vec()));
+        for mirror in &mirrors {
+            assert_eq!(mirror.0.load(std::sync::atomic::Ordering::Relaxed), 1);
+        }
+    }
+
+    #[test]
+    fn a_held_body_is_kept_whatever_its_length_and_each_attempt_reads_all_of_it() {
+        let trailers = HeaderMap::from_iter([("x".parse().unwrap(), "1".parse().unwrap())]);
+        let length = MOST_KEPT + 1;
+        let replay = Replay::new(Incoming::held(vec![7; length].into(), Some(trailers)));
+        let meter = Meter::new(false, Rc::default());
+        meter.add(length as u64);
+        meter.end();
+        let mut context = Context::from_waker(Waker::noop());
+        assert_eq!(replay.poll_settled(&context), Poll::Ready(()));
+        assert_eq!(replay.parts().map(|parts| parts.concat().len()), Some(length));
+        for attempt in 1..3 {
+            let mut body = replay.body(&meter);
+            let mut read = (0, 0);
+            while let Poll::Ready(Some(frame)) = Pin::new(&mut body).poll_frame(&mut context) {
+                let frame = frame.unwrap();
+                read.0 += frame.data_ref().map_or(0, Bytes::len);
+                read.1 += frame.trailers_ref().map_or(0, HeaderMap::len);
+            }
+            assert_eq!(read, (length, 1), "attempt {attempt}");
+        }
+        assert_eq!(meter.bytes(), length as u64, "the copy is not counted again");
     }
 }

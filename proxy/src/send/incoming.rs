@@ -19,6 +19,15 @@ pub enum Incoming {
     Http2(http2::Body),
     /// Changed by a filter while it is read.
     Changed(Box<Changed>),
+    /// Read to its end before.
+    Held(Box<Held>),
+}
+
+/// A body that has been read to its end.
+#[derive(Debug)]
+pub struct Held {
+    pub(super) data: Bytes,
+    pub(super) trailers: Option<HeaderMap>,
 }
 
 /// Why a body failed.
@@ -78,6 +87,7 @@ impl Body for Incoming {
             Self::Http1(body) => Pin::new(body).poll_frame(context).map_err(IncomingError::from),
             Self::Http2(body) => Pin::new(body).poll_frame(context).map_err(IncomingError::from),
             Self::Changed(changed) => changed.poll_frame(context),
+            Self::Held(held) => Poll::Ready(held.frame().map(Ok)),
         }
     }
 
@@ -86,6 +96,7 @@ impl Body for Incoming {
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
             Self::Changed(changed) => changed.ended,
+            Self::Held(held) => held.data.is_empty() && held.trailers.is_none(),
         }
     }
 
@@ -95,6 +106,7 @@ impl Body for Incoming {
             Self::Http2(body) => body.size_hint(),
             // The size is unknown until the filter has changed all of it.
             Self::Changed(_) => SizeHint::default(),
+            Self::Held(held) => SizeHint::with_exact(held.data.len() as u64),
         }
     }
 }
@@ -112,10 +124,24 @@ pub struct Changed {
 }
 
 impl Incoming {
+    /// A body that has been read to its end.
+    pub fn held(data: Bytes, trailers: Option<HeaderMap>) -> Self {
+        Self::Held(Box::new(Held { data, trailers }))
+    }
+
     /// The body as changed by a filter. `seen` is called with the trailers as received.
     #[must_use]
     pub fn changed(self, by: Change, seen: Option<Seen>) -> Self {
         Self::Changed(Box::new(Changed { from: self, by, seen, ended: false }))
+    }
+}
+
+impl Held {
+    fn frame(&mut self) -> Option<Frame<Bytes>> {
+        if self.data.is_empty() {
+            return self.trailers.take().map(Frame::trailers);
+        }
+        Some(Frame::data(std::mem::take(&mut self.data)))
     }
 }
 

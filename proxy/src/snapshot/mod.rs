@@ -28,7 +28,9 @@ use listener::Listener;
 use secrets::collect_secrets;
 use slot::{Slot, Written};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use table::RouteTable;
 
 /// The configuration in force. Immutable; `apply` returns the next one.
@@ -82,6 +84,16 @@ impl Snapshot {
     /// A compiled cluster. Compiles it on its first use.
     pub fn cluster(&self, name: &str) -> Option<&Arc<Cluster>> {
         self.clusters.get(name)?.cluster()
+    }
+
+    /// The endpoints of a cluster that outlier detection has ejected at `now` (time since the process began). Clusters
+    /// that were never used have none.
+    pub fn ejected(&self, cluster: &str, now: Duration) -> BTreeSet<SocketAddr> {
+        let used = self.clusters.get(cluster).and_then(|slot| slot.awake());
+        let endpoints =
+            used.filter(|cluster| cluster.model.outlier.is_some()).and_then(|c| c.endpoints.as_ref());
+        let targets = endpoints.into_iter().flat_map(|endpoints| &endpoints.list);
+        targets.filter(|target| target.health.ejected(now)).map(|target| target.address).collect()
     }
 
     /// Whether there is a cluster of this name.

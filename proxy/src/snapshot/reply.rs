@@ -125,7 +125,8 @@ impl Format {
         match &self.body {
             Shape::Text(template) => template.shown(context, self.omit_empty),
             Shape::Json(node) => {
-                let mut text = node.value(context, self.omit_empty).to_string().into_bytes();
+                let value = node.value(context, self.omit_empty);
+                let mut text = value.unwrap_or_else(|| Map::new().into()).to_string().into_bytes();
                 text.push(b'\n');
                 text
             }
@@ -134,22 +135,25 @@ impl Format {
 }
 
 impl Node {
-    fn value(&self, context: &Context<'_>, omit_empty: bool) -> Value {
-        let kept = |value: &Value| !(omit_empty && value.is_null());
+    /// The value; `None`: it is left out, as `omit_empty` requests. As in Envoy, a list without values stays.
+    fn value(&self, context: &Context<'_>, omit_empty: bool) -> Option<Value> {
         match self {
-            Self::Text(template) => alone(template, context).unwrap_or_else(|| {
-                String::from_utf8_lossy(&template.shown(context, omit_empty)).into_owned().into()
-            }),
-            Self::Constant(value) => value.clone(),
+            Self::Text(template) => {
+                let value = alone(template, context).unwrap_or_else(|| {
+                    String::from_utf8_lossy(&template.shown(context, omit_empty)).into_owned().into()
+                });
+                (!omit_empty || !value.is_null()).then_some(value)
+            }
+            Self::Constant(value) => (!omit_empty || !value.is_null()).then(|| value.clone()),
             Self::Object(fields) => {
-                let value =
-                    |(key, node): &(Box<str>, Self)| (key.to_string(), node.value(context, omit_empty));
-                Value::Object(
-                    fields.iter().map(value).filter(|(_, value)| kept(value)).collect::<Map<_, _>>(),
-                )
+                let field = |(key, node): &(Box<str>, Self)| {
+                    node.value(context, omit_empty).map(|value| (key.to_string(), value))
+                };
+                let fields: Map<_, _> = fields.iter().filter_map(field).collect();
+                (!omit_empty || !fields.is_empty()).then_some(Value::Object(fields))
             }
             Self::List(nodes) => {
-                nodes.iter().map(|node| node.value(context, omit_empty)).filter(kept).collect()
+                Some(nodes.iter().filter_map(|node| node.value(context, omit_empty)).collect())
             }
         }
     }
@@ -286,6 +290,41 @@ mod tests {
         ] {
             let found = changed(&reply, code, flags);
             assert_eq!(found, (status, Some(body.to_owned()), Some(kind.to_owned())), "{code} {flags}");
+        }
+    }
+
+    #[test]
+    fn absent_values_are_null_or_left_out() {
+        let text = |text: &str| JsonFormat::Text(text.to_owned());
+        let field = |name: &str, value: JsonFormat| (name.to_owned(), value);
+        let none = || text("%REQ(x)%");
+        let all = vec![
+            field("code", text("%RESPONSE_CODE%")),
+            field("deep", JsonFormat::Object(vec![field("none", none())])),
+            field("five", JsonFormat::Constant("5".into())),
+            field("list", JsonFormat::List(vec![none(), text("a")])),
+            field("lists", JsonFormat::List(vec![none()])),
+            field("none", none()),
+            field("null", JsonFormat::Constant("null".into())),
+            field("part", text("a %REQ(x)% b")),
+        ];
+        let nothing =
+            || vec![field("deep", JsonFormat::Object(vec![field("none", none())])), field("none", none())];
+        for (fields, omit_empty, expected) in [
+            (
+                all.clone(),
+                false,
+                r#"{"code":503,"deep":{"none":null},"five":5,"list":[null,"a"],"lists":[null],"none":null,"null":null,"part":"a - b"}"#,
+            ),
+            (all, true, r#"{"code":503,"five":5,"list":["a"],"lists":[],"part":"a  b"}"#),
+            (nothing(), false, r#"{"deep":{"none":null},"none":null}"#),
+            (nothing(), true, "{}"),
+        ] {
+            let format =
+                ReplyFormat { format: LogFormat::Json(fields), omit_empty, content_type: String::new() };
+            let reply = LocalReply { mappers: vec![], format: Some(format) };
+            let (_, body, _) = changed(&reply, 503, Flags::NONE);
+            assert_eq!(body.unwrap(), format!("{expected}\n"), "{omit_empty}");
         }
     }
 

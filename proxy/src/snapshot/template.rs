@@ -229,11 +229,7 @@ impl Template {
 
     /// Substitutes the operators; those without a value leave nothing.
     pub fn make(&self, context: &Context<'_>) -> Vec<u8> {
-        let mut out = Vec::new();
-        for piece in &self.0 {
-            piece.write(&mut out, context);
-        }
-        out
+        self.shown(context, true)
     }
 
     /// Substitutes the operators; those without a value leave a dash, unless `omit_empty`. Used for bodies.

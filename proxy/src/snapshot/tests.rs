@@ -170,7 +170,7 @@ fn a_changed_cluster_keeps_its_counts_and_its_tls() {
     let cluster = |seconds| {
         let mut cluster = api::model::cluster::Cluster::new("c", Discovery::Eds("c".into()));
         cluster.tls = ClusterTls::WhenOffered(Box::default());
-        cluster.connect_timeout = std::time::Duration::from_secs(seconds);
+        cluster.connect_timeout = Duration::from_secs(seconds);
         Resource::Cluster(Box::new(cluster))
     };
     let first = good(&Snapshot::empty(), vec![cluster(1)]);

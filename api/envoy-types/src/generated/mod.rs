@@ -98,6 +98,11 @@ pub mod envoy {
                 }
             }
             pub mod http {
+                pub mod buffer {
+                    pub mod v3 {
+                        include!("envoy.extensions.filters.http.buffer.v3.rs");
+                    }
+                }
                 pub mod cors {
                     pub mod v3 {
                         include!("envoy.extensions.filters.http.cors.v3.rs");

@@ -3,10 +3,12 @@
 //!
 //! Envoy: `http_filters` and `typed_per_filter_config`.
 
+pub mod buffer;
 pub mod cors;
 pub mod fault;
 
 use super::authorization::Authorization;
+use buffer::Buffer;
 use cors::CorsPolicy;
 use fault::Fault;
 
@@ -28,6 +30,8 @@ pub enum Filter {
     Rbac(Vec<Authorization>),
     /// Faults.
     Fault(Fault),
+    /// Holds requests until their bodies have arrived.
+    Buffer(Buffer),
     /// Cross-origin rules, which only routes and virtual hosts give.
     Cors,
     /// gRPC-Web to gRPC.
@@ -64,6 +68,8 @@ pub enum Setting {
     Fault(Fault),
     /// Cross-origin rules.
     Cors(CorsPolicy),
+    /// Replaces the limit of held bodies.
+    Buffer(Buffer),
 }
 
 impl Filter {
@@ -72,6 +78,7 @@ impl Filter {
         match self {
             Self::Rbac(_) => RBAC,
             Self::Fault(_) => fault::NAME,
+            Self::Buffer(_) => buffer::NAME,
             Self::Cors => cors::NAME,
             Self::GrpcWeb => "envoy.filters.http.grpc_web",
             Self::GrpcStats => "envoy.filters.http.grpc_stats",
@@ -86,9 +93,13 @@ impl Filter {
     pub fn is_istios(&self) -> bool {
         match self {
             Self::Alpn | Self::Stats | Self::PeerMetadata => true,
-            Self::Rbac(_) | Self::Fault(_) | Self::Cors | Self::GrpcWeb | Self::GrpcStats | Self::Router => {
-                false
-            }
+            Self::Rbac(_)
+            | Self::Fault(_)
+            | Self::Buffer(_)
+            | Self::Cors
+            | Self::GrpcWeb
+            | Self::GrpcStats
+            | Self::Router => false,
         }
     }
 }
@@ -111,6 +122,13 @@ impl From<CorsPolicy> for FilterOverride {
     /// Settings for filters of the usual name.
     fn from(policy: CorsPolicy) -> Self {
         Self { name: cors::NAME.into(), setting: Setting::Cors(policy) }
+    }
+}
+
+impl From<Buffer> for FilterOverride {
+    /// Settings for filters of the usual name.
+    fn from(buffer: Buffer) -> Self {
+        Self { name: buffer::NAME.into(), setting: Setting::Buffer(buffer) }
     }
 }
 

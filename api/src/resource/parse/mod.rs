@@ -150,7 +150,8 @@ fn locate(refusals: &mut [Refusal], chunk: &str, path: &str) {
             (path, field) => format!("{path}.{field}"),
         };
         if let Some(found) = line(chunk, &field) {
-            refusal.place.line = file_line(chunk, refusal.place.line, found);
+            let line = file_line(chunk, refusal.place.line(), found);
+            refusal.place = std::mem::take(&mut refusal.place).at(line);
         }
     }
 }

@@ -192,7 +192,7 @@ fn templates_in_config_maps_are_not_taken_for_helm_templates() {
 fn a_refused_field_has_its_own_line() {
     let object = "# first\n---\napiVersion: v1\nkind: Service\nmetadata:\n  name: a\nspec:\n  ports:\n  - port: 80\n  - prt: 80\n    name: x\n  nme: x\n";
     let lines = |text: &str| {
-        parse("a", text).refusals.iter().map(|r| (r.path.clone(), r.place.line)).collect::<Vec<_>>()
+        parse("a", text).refusals.iter().map(|r| (r.path.clone(), r.place.line())).collect::<Vec<_>>()
     };
     let expected = [("spec.nme".to_owned(), 12), ("spec.ports[1].prt".to_owned(), 10)];
     assert_eq!(lines(object), expected);
@@ -227,7 +227,7 @@ fn the_error_for_a_misspelled_field_suggests_the_correct_name() {
         let found = &parse("a", &route(field)).refusals[0];
         let next = expected
             .map_or("correct its name or remove it".to_owned(), |name| format!("did you mean `{name}`?"));
-        assert_eq!((found.next.as_str(), found.place.line), (next.as_str(), 7), "{field}");
+        assert_eq!((found.next.as_str(), found.place.line()), (next.as_str(), 7), "{field}");
     }
 }
 
@@ -236,7 +236,7 @@ fn a_refused_document_hides_no_other() {
     let text = format!("kind: [\n---\n{NAMESPACE}---\napiVersion: v1\nkind: Nothing\n");
     let parsed = parse("a.yaml", &text);
     assert_eq!(parsed.documents.len(), 1);
-    assert_eq!(parsed.refusals.iter().map(|r| r.place.line).collect::<Vec<_>>(), [1, 9]);
+    assert_eq!(parsed.refusals.iter().map(|r| r.place.line()).collect::<Vec<_>>(), [1, 9]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Pure. HTTP filters and their settings in routes. One file per filter holds its codec, the fields of its messages
 //! that have no effect and the arbitrary values of the property test; the tables here join them.
 
+mod buffer;
 mod cors;
 mod fault;
 mod grpc_web;
@@ -33,6 +34,7 @@ const FILTERS: &[Codec<Filter>] = &[
     fault::FILTER,
     rbac::FILTER,
     plain::ROUTER,
+    buffer::FILTER,
     cors::FILTER,
     grpc_web::FILTER,
     plain::GRPC_STATS,
@@ -42,7 +44,7 @@ const FILTERS: &[Codec<Filter>] = &[
 ];
 
 /// Decoders of settings in tables, virtual hosts and routes.
-const SETTINGS: &[Codec<Setting>] = &[cors::SETTING, fault::SETTING, rbac::SETTING];
+const SETTINGS: &[Codec<Setting>] = &[buffer::SETTING, cors::SETTING, fault::SETTING, rbac::SETTING];
 
 /// Fields of filters' messages that are read and have no effect.
 #[cfg(test)]
@@ -54,6 +56,7 @@ fn encode_filter(filter: &Filter, direction: Direction) -> Any {
     match filter {
         Filter::Fault(fault) => fault::encode(fault),
         Filter::Rbac(rules) => rbac::encode(rules),
+        Filter::Buffer(buffer) => buffer::encode(*buffer),
         Filter::Cors => cors::encode(),
         Filter::GrpcWeb => grpc_web::encode(),
         Filter::GrpcStats => plain::grpc_stats(),
@@ -67,6 +70,7 @@ fn encode_filter(filter: &Filter, direction: Direction) -> Any {
 fn encode_setting(setting: &Setting) -> Any {
     match setting {
         Setting::Off => pack(&FilterConfig { disabled: true, ..FilterConfig::default() }),
+        Setting::Buffer(buffer) => buffer::encode_setting(*buffer),
         Setting::Cors(policy) => cors::encode_setting(policy),
         Setting::Fault(fault) => fault::encode(fault),
         Setting::Rbac(rules) => rbac::encode_setting(rules),
@@ -79,6 +83,7 @@ pub(super) fn arbitrary() -> BoxedStrategy<HttpFilter> {
     let kind = prop_oneof![
         fault::arbitrary().prop_map(Filter::Fault),
         rbac::arbitrary().prop_map(Filter::Rbac),
+        buffer::arbitrary().prop_map(Filter::Buffer),
         Just(Filter::Cors),
         Just(Filter::GrpcWeb),
         Just(Filter::GrpcStats),
@@ -101,6 +106,7 @@ pub(super) fn arbitrary() -> BoxedStrategy<HttpFilter> {
 pub(super) fn arbitrary_settings() -> BoxedStrategy<Vec<FilterOverride>> {
     let setting = prop_oneof![
         Just(Setting::Off),
+        buffer::arbitrary().prop_map(Setting::Buffer),
         cors::arbitrary().prop_map(Setting::Cors),
         fault::arbitrary().prop_map(Setting::Fault),
         rbac::arbitrary().prop_map(Setting::Rbac),

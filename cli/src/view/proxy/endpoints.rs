@@ -1,41 +1,30 @@
-//! Pure. The table of endpoints.
+//! Pure. The table of endpoints and their health.
 
 use serde_json::Value;
 
-use crate::view::proxy::dump::{address, resources, text};
+use crate::view::proxy::dump::{address, text};
 use crate::view::table;
 
-/// One row for each address of each cluster.
-pub fn render(dump: &Value) -> String {
-    let lists = ["dynamic_endpoint_configs", "static_endpoint_configs"];
-    let mut rows: Vec<Vec<String>> =
-        resources(dump, &lists, &["endpoint_config"]).into_iter().flat_map(rows).collect();
+/// One row for each address of each cluster. `clusters` is Envoy's page `/clusters?format=json`.
+pub fn render(clusters: &Value) -> String {
+    let mut rows: Vec<Vec<String>> = list(clusters, "cluster_statuses").flat_map(rows).collect();
     rows.sort();
     rows.dedup();
     table::render(&["ENDPOINT", "STATUS", "OUTLIER CHECK", "CLUSTER"], &rows)
 }
 
-fn rows(assignment: &Value) -> Vec<Vec<String>> {
-    let localities = assignment["endpoints"].as_array().into_iter().flatten();
-    let endpoints = localities.flat_map(|locality| locality["lb_endpoints"].as_array().into_iter().flatten());
-    endpoints
-        .map(|entry| {
-            let (host, port) = address(&entry["endpoint"]["address"]);
-            let status = match text(entry, "health_status") {
-                "" | "UNKNOWN" => "HEALTHY",
-                given => given,
-            };
-            let ejected =
-                entry.pointer("/metadata/filter_metadata/ostria/ejected") == Some(&Value::Bool(true));
-            let outlier = if ejected { "FAILED" } else { "OK" };
-            vec![
-                format!("{host}:{port}"),
-                status.into(),
-                outlier.into(),
-                text(assignment, "cluster_name").into(),
-            ]
-        })
-        .collect()
+fn rows(cluster: &Value) -> impl Iterator<Item = Vec<String>> {
+    list(cluster, "host_statuses").map(|host| {
+        let (name, port) = address(&host["address"]);
+        let health = &host["health_status"];
+        let outlier = if health["failed_outlier_check"] == true { "FAILED" } else { "OK" };
+        let status = text(health, "eds_health_status").to_owned();
+        vec![format!("{name}:{port}"), status, outlier.into(), text(cluster, "name").into()]
+    })
+}
+
+fn list<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    value[field].as_array().into_iter().flatten()
 }
 
 #[cfg(test)]
@@ -44,12 +33,27 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn each_address_has_a_line() {
-        let endpoint = json!({"endpoint": {"address": {"socket_address": {"address": "10.244.0.3", "port_value": 9080}}}});
-        let dump = json!({"configs": [{"dynamic_endpoint_configs": [
-            {"endpoint_config": {"cluster_name": "outbound|9080||x", "endpoints": [{"lb_endpoints": [endpoint]}]}}]}]});
-        let text = render(&dump);
-        let line: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
-        assert_eq!(line, ["10.244.0.3:9080", "HEALTHY", "OK", "outbound|9080||x"]);
+    fn each_address_has_a_line_with_its_health() {
+        let host = |last: u8, health: Value| {
+            let socket = json!({"address": format!("10.244.0.{last}"), "port_value": 9080});
+            json!({"address": {"socket_address": socket}, "health_status": health})
+        };
+        let hosts = [
+            host(3, json!({"eds_health_status": "HEALTHY"})),
+            host(4, json!({"eds_health_status": "HEALTHY", "failed_outlier_check": true})),
+            host(5, json!({"eds_health_status": "DRAINING"})),
+        ];
+        let page = json!({"cluster_statuses": [{"name": "outbound|9080||x", "host_statuses": hosts}]});
+        let text = render(&page);
+        let lines: Vec<String> =
+            text.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(
+            lines,
+            [
+                "10.244.0.3:9080 HEALTHY OK outbound|9080||x",
+                "10.244.0.4:9080 HEALTHY FAILED outbound|9080||x",
+                "10.244.0.5:9080 DRAINING OK outbound|9080||x",
+            ]
+        );
     }
 }

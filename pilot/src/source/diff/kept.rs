@@ -28,12 +28,12 @@ impl StoredObject {
 
     /// Whether it is in the same file with the same content.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.place.file == other.place.file && self.text == other.text
+        self.place.source() == other.place.source() && self.text == other.text
     }
 
     /// Parses the object again. Cannot fail in practice: the text was parsed before.
     pub(super) fn document(&self) -> Option<Document> {
-        let parsed = parse::parse(&self.place.file, &self.text);
+        let parsed = parse::parse(&self.place.source(), &self.text);
         let mut document = parsed.documents.into_iter().next()?;
         Arc::make_mut(&mut document.object).place = self.place.clone();
         Some(Document { place: self.place.clone(), index: self.index, ..document })

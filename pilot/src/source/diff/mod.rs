@@ -80,7 +80,7 @@ impl Files {
         for (key, kept) in &owners {
             let same = self.in_force.get(key).is_some_and(|before| before.is_same(kept));
             if !same || (self.refused_before(key) && !refused_keys.contains(key)) {
-                let read = fresh.remove(&(kept.place.file.clone(), kept.index));
+                let read = fresh.remove(&(kept.place.source(), kept.index));
                 facts.extend(read.or_else(|| kept.document()).map(Fact::Upsert));
             }
         }
@@ -119,15 +119,15 @@ impl Files {
                     continue;
                 };
                 let had_it =
-                    self.in_force.get(key).is_some_and(|known| known.place.file == object.place.file);
-                let in_one_file = other.place.file == object.place.file;
+                    self.in_force.get(key).is_some_and(|known| known.place.source() == object.place.source());
+                let in_one_file = other.place.source() == object.place.source();
                 let loser = if had_it && !in_one_file {
                     owners.insert(key.clone(), object.clone()).expect("the other place was there")
                 } else {
                     object.clone()
                 };
                 let winner = owners[key].place.clone();
-                refused.entry(loser.place.file.clone()).or_default().push(duplicate(&loser, &winner));
+                refused.entry(loser.place.source()).or_default().push(duplicate(&loser, &winner));
             }
         }
         (owners, refused)

@@ -21,9 +21,9 @@ fn facts(files: &mut Files, readings: Vec<(Arc<str>, Reading)>) -> Vec<String> {
         .take(readings)
         .iter()
         .map(|fact| match fact {
-            Fact::Upsert(d) => format!("+{}@{} {}", d.object.name(), d.place.file, d.object.labels["l"]),
+            Fact::Upsert(d) => format!("+{}@{} {}", d.object.name(), d.place.source(), d.object.labels["l"]),
             Fact::Delete(key) => format!("-{}", key.name),
-            Fact::Readable(place) => format!("ok {}", place.file),
+            Fact::Readable(place) => format!("ok {place}"),
             Fact::Refused(r) => format!("!{} {}", r.place, r.path),
         })
         .collect()

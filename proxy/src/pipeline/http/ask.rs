@@ -1,23 +1,39 @@
-//! Requests that the proxy itself sends to a cluster, for a filter or as a mirrored copy. They use the cluster's
+//! Requests that the proxy itself sends to a cluster, such as mirrored copies. They use the cluster's
 //! credentials, limits and counters, and have a timeout.
 
 use super::connect::{Failure, connect};
 use super::headers::{absolute, strip_hop_by_hop};
 use super::survey::Survey;
-use crate::filter::step::{Question, Reply};
 use crate::flow::refusal::Refusal;
 use crate::pipeline::upstream::{Host, Upstream};
 use crate::pipeline::world::Thread;
 use crate::policy::retry::Outcome;
 use crate::send::body::{Meter, RequestBody};
 use crate::send::{IncomingError, SendError, Sent};
-use bytes::BytesMut;
-use http::{Request, StatusCode, Version, header};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, Uri, Version, header};
 use http_body_util::BodyExt;
 use std::rc::Rc;
+use std::time::Duration;
 
-/// Sends a request to a cluster and returns its response.
-pub(super) async fn ask(thread: &Rc<Thread>, question: &Question) -> Result<Reply, Refusal> {
+/// A request that the proxy itself sends to a cluster.
+pub(super) struct Question {
+    /// The cluster's name.
+    pub(super) cluster: Box<str>,
+    pub(super) method: Method,
+    /// Path and query.
+    pub(super) uri: Uri,
+    /// Headers, including `host`.
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<Bytes>,
+    /// Whether the client uses HTTP/2. Matters for clusters that use the client's protocol.
+    pub(super) http2: bool,
+    /// Timeout.
+    pub(super) within: Duration,
+}
+
+/// Sends a request to a cluster, reads the response to its end and returns its status.
+pub(super) async fn ask(thread: &Rc<Thread>, question: &Question) -> Result<StatusCode, Refusal> {
     let upstream = thread.upstream(&question.cluster).ok_or_else(|| Refusal::no_cluster(503))?;
     let _permit =
         upstream.permit(upstream.cluster().model.request_limit(), |g| &g.requests).ok_or_else(|| {
@@ -28,7 +44,7 @@ pub(super) async fn ask(thread: &Rc<Thread>, question: &Question) -> Result<Repl
     let _busy = host.begin(&upstream, true);
     let asking = async {
         let sent = deliver(thread, &upstream, &host, question).await?;
-        read(sent, question.most).await
+        read(sent).await
     };
     let result = match tokio::time::timeout(question.within, asking).await {
         Ok(result) => result,
@@ -38,7 +54,7 @@ pub(super) async fn ask(thread: &Rc<Thread>, question: &Question) -> Result<Repl
         }
     };
     let outcome = match &result {
-        Ok(answer) => Some(Outcome::Response(answer.status.as_u16(), None)),
+        Ok(status) => Some(Outcome::Response(status.as_u16(), None)),
         Err(failure) => failure.outcome,
     };
     if let Some(outcome) = outcome {
@@ -101,19 +117,14 @@ fn request(question: &Question, version: Version) -> Request<RequestBody> {
 }
 
 /// Reads a response to its end, so that its connection can be reused.
-async fn read(sent: Sent, most: usize) -> Result<Reply, Failure> {
+async fn read(sent: Sent) -> Result<StatusCode, Failure> {
     let (head, mut incoming) = sent.response.into_parts();
-    let mut body = BytesMut::new();
     while let Some(frame) = incoming.frame().await {
-        let cut = |error: IncomingError| Failure {
+        frame.map_err(|error: IncomingError| Failure {
             outcome: Some(Outcome::Reset { sent: true }),
             refusal: Refusal::broken_off(error.cut()),
-        };
-        if let Ok(data) = frame.map_err(cut)?.into_data() {
-            let room = most.saturating_sub(body.len()).min(data.len());
-            body.extend_from_slice(&data[..room]);
-        }
+        })?;
     }
     sent.returned.complete();
-    Ok(Reply { status: head.status, headers: head.headers, body: body.freeze() })
+    Ok(head.status)
 }

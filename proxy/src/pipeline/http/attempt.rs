@@ -119,8 +119,7 @@ impl<'a> Attempt<'a> {
         match result {
             Ok(Ok(sent)) => Ok((sent, busy)),
             Ok(Err(failure)) => {
-                let meter = &self.exchange.meter;
-                let clients = meter.invalid().map(Refusal::invalid).or_else(|| meter.refusal());
+                let clients = Refusal::of_body(&self.exchange.meter);
                 Err(clients.map_or(failure, |refusal| Failure { outcome: None, refusal }))
             }
             Err(Expired::Stalled) => Err(Failure { outcome: None, refusal: Refusal::stalled() }),

@@ -1,20 +1,21 @@
 //! Runs the filters of one request in order, and is the only place that carries out their steps.
 
-use super::ask::ask;
 use super::body::{BrokenOff, ResponseBody};
 use super::exchange::Exchange;
 use super::reply;
+use super::timer::{Expired, Limits};
 use crate::filter::ready::{Change, Ready};
 use crate::filter::step::{Answered, Asked, Event, Kept, ResponseStep, Stat, Step};
 use crate::flow::head::is_grpc_type;
 use crate::flow::refusal::Refusal;
 use crate::send::Incoming;
+use crate::send::body::{ReadError, RequestBody};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response};
 use http_body::Body;
 use std::borrow::Cow;
-use std::future::Future;
-use std::pin::Pin;
+use std::pin::pin;
 use std::rc::Rc;
 
 /// The filters of one request, and the values that they keep.
@@ -24,6 +25,8 @@ pub(super) struct Chain<'a> {
     kept: Vec<(usize, Kept)>,
     /// Changes to the request's body, in order.
     changes: Vec<Change>,
+    /// Whether the request's body was held, after which filters may have changed its head.
+    held: bool,
 }
 
 /// Why a request ends in its filters.
@@ -40,33 +43,42 @@ impl From<Refusal> for Ended {
 
 impl<'a> Chain<'a> {
     pub(super) fn new(filters: Cow<'a, [Ready]>) -> Self {
-        Self { filters, kept: vec![], changes: vec![] }
+        Self { filters, kept: vec![], changes: vec![], held: false }
     }
 
-    /// Runs the filters on a request, in order. Without filters, their input is not built.
+    /// Runs the filters on a request, in order. Without filters, their input is not built. Waits are boxed, because they
+    /// are rare and would enlarge the future of every request.
     pub(super) async fn request<'r>(
         &mut self,
         exchange: &Rc<Exchange>,
         asked: impl FnOnce() -> Asked<'r>,
-        headers: &mut HeaderMap,
+        (headers, body): (&mut HeaderMap, &mut Incoming),
     ) -> Result<(), Ended> {
         if self.filters.is_empty() {
             return Ok(());
         }
-        let asked = &asked();
+        let asked = &Asked { ends: body.is_end_stream(), ..asked() };
         for (place, filter) in self.filters.iter().enumerate() {
             let (mut event, mut kept) = (Event::Head, Kept::default());
             loop {
-                let wish = match filter.request(&event, asked, headers, &mut kept) {
+                event = match filter.request(&event, asked, headers, &mut kept) {
                     Step::Next => break,
                     Step::Refuse(refusal) => return Err(Ended::Refused(*refusal)),
                     Step::Answer(answer) => {
                         self.kept.push((place, kept));
                         return Err(Ended::Answered(reply::answer(*answer, exchange)));
                     }
-                    wish @ (Step::Ask(_) | Step::Wait { .. }) => wish,
+                    Step::Hold(most) => {
+                        self.held = true;
+                        let changes = std::mem::take(&mut self.changes);
+                        Event::Held(Box::pin(hold(exchange, changes, body, most)).await?)
+                    }
+                    Step::Wait { time, flags } => {
+                        exchange.flag(flags);
+                        Box::pin(tokio::time::sleep(time)).await;
+                        Event::Waited
+                    }
                 };
-                event = perform(exchange, wish).await;
             }
             if !kept.is_empty() {
                 self.changes.extend(filter.request_body(&kept));
@@ -81,11 +93,12 @@ impl<'a> Chain<'a> {
 
     /// The request's body with the filters' changes.
     pub(super) fn body(&mut self, body: Incoming) -> Incoming {
-        let changes = std::mem::take(&mut self.changes);
-        if body.is_end_stream() {
-            return body;
-        }
-        changes.into_iter().fold(body, |body, change| body.changed(change, None))
+        changed(body, std::mem::take(&mut self.changes))
+    }
+
+    /// Whether filters may have changed the request's head.
+    pub(super) fn may_change_head(&self) -> bool {
+        self.held || self.awaits_response()
     }
 
     /// Whether a filter wants to see the response.
@@ -126,22 +139,39 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// Carries out a step for which a filter waits. Boxed, because it is rare and would enlarge the future of every
-/// request.
-fn perform(exchange: &Rc<Exchange>, wish: Step) -> Pin<Box<dyn Future<Output = Event> + '_>> {
-    Box::pin(async move {
-        match wish {
-            Step::Wait { time, flags } => {
-                exchange.flag(flags);
-                tokio::time::sleep(time).await;
-                Event::Waited
+fn changed(body: Incoming, changes: Vec<Change>) -> Incoming {
+    if body.is_end_stream() {
+        return body;
+    }
+    changes.into_iter().fold(body, |body, change| body.changed(change, None))
+}
+
+/// Reads the request's body, with the changes of the filters so far, and replaces it by what was read. The time limits
+/// for the arrival of a request apply.
+async fn hold(
+    exchange: &Rc<Exchange>,
+    changes: Vec<Change>,
+    body: &mut Incoming,
+    most: usize,
+) -> Result<Bytes, Refusal> {
+    let arriving = changed(std::mem::replace(body, Incoming::held(Bytes::new(), None)), changes);
+    let mut arriving = RequestBody::stream(arriving, &exchange.meter);
+    let (data, trailers) = {
+        let mut arrival = exchange.arrival();
+        let mut limits = Limits { arrival: arrival.as_mut(), ..Limits::default() };
+        match limits.wait(pin!(arriving.read(most))).await {
+            Ok(Ok(read)) => read,
+            Ok(Err(ReadError::TooLong)) => {
+                exchange.connection.count(Stat::Connection("downstream_rq_too_large"));
+                return Err(Refusal::too_large());
             }
-            Step::Ask(question) => {
-                let reply = ask(&exchange.connection.thread, &question).await;
-                Event::Replied(reply.map_err(Box::new))
+            Ok(Err(ReadError::Broken(_))) => return Err(Refusal::of_client(&exchange.meter)),
+            Err(Expired::Arrival) => return Err(Refusal::slow()),
+            Err(Expired::Stalled | Expired::Whole | Expired::Attempt | Expired::Idle) => {
+                return Err(Refusal::stalled());
             }
-            // The caller has handled these.
-            Step::Next | Step::Refuse(_) | Step::Answer(_) => Event::Head,
         }
-    })
+    };
+    *body = Incoming::held(data.clone(), trailers);
+    Ok(data)
 }

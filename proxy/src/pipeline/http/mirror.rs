@@ -1,12 +1,11 @@
 //! Mirrors requests to other clusters, whose responses are dropped. A copy is sent once the request's body has been
 //! read, and only if the body was short enough to be kept.
 
-use super::ask::ask;
+use super::ask::{Question, ask};
 use super::exchange::Exchange;
 use super::message::Message;
-use crate::filter::step::Question;
 use crate::pipeline::world::Thread;
-use crate::send::body::{Meter, Replay};
+use crate::send::body::Replay;
 use api::model::route::Mirror;
 use http::{HeaderMap, header};
 use std::rc::Rc;
@@ -31,11 +30,10 @@ pub(super) fn send(exchange: &Rc<Exchange>, mirrors: &[Mirror], message: &Messag
             headers: headers.clone(),
             body: vec![],
             http2: exchange.client_http2(),
-            most: 0,
             within: limit.unwrap_or(LONGEST),
         };
         shadow(&mut question.headers);
-        tokio::task::spawn_local(deliver(thread.clone(), question, replay, exchange.meter.clone()));
+        tokio::task::spawn_local(deliver(thread.clone(), question, replay));
     }
 }
 
@@ -48,18 +46,21 @@ fn shadow(headers: &mut HeaderMap) {
     }
 }
 
-async fn deliver(
-    thread: Rc<Thread>,
-    mut question: Question,
-    replay: Option<Rc<Replay>>,
-    original: Rc<Meter>,
-) -> Option<()> {
+async fn deliver(thread: Rc<Thread>, mut question: Question, replay: Option<Rc<Replay>>) -> Option<()> {
     if let Some(replay) = replay {
-        let ended = std::future::poll_fn(|context| original.poll_ended(context));
-        tokio::time::timeout(LONGEST, ended).await.ok()?;
+        let settled = std::future::poll_fn(|context| replay.poll_settled(context));
+        tokio::time::timeout(LONGEST, settled).await.ok()?;
         question.body = replay.parts()?;
     }
-    ask(&thread, &question).await.ok().map(|_| ())
+    match ask(&thread, &question).await {
+        Ok(status) => {
+            tracing::debug!(cluster = %question.cluster, %status, "a mirrored request has its response");
+        }
+        Err(refusal) => {
+            tracing::debug!(cluster = %question.cluster, reason = %refusal.details, "a mirrored request failed");
+        }
+    }
+    Some(())
 }
 
 /// Timeout of a copy whose request has none, and of the wait for the request's body.

@@ -160,6 +160,7 @@ async fn stages(
         cluster: "",
         forwarded: false,
         grpc: exchange.grpc,
+        ends: false,
         random: &random,
         count: &count,
     };
@@ -169,7 +170,7 @@ async fn stages(
     let Some(Routed { host, route }) = found.filter(|f| !f.host.require_tls || scheme == "https") else {
         let missed = unrouted(&table, &head);
         // Boxed, because it is rare.
-        return Ok(Box::pin(refused_by_listener(exchange, missed, asked, &mut parts.headers)).await);
+        return Ok(Box::pin(refused_by_listener(exchange, missed, asked, (&mut parts.headers, body))).await);
     };
     let mut filters = Chain::new(route.filters.of(&connection.http().filters));
     exchange.detail(|detail| {
@@ -177,8 +178,7 @@ async fn stages(
         detail.cluster = only_cluster(connection, route);
     });
     let levels = Levels { table: &table, host, route };
-    let kept = levels.response_needs_request().then(|| parts.headers.clone());
-    let empty = HeaderMap::new();
+    let (kept, empty) = (levels.response_needs_request().then(|| parts.headers.clone()), HeaderMap::new());
     let (seen, headers) = ((&method, named, target), kept.as_ref().unwrap_or(&empty));
     let context = Context {
         route: &route.name,
@@ -232,10 +232,10 @@ async fn refused_by_listener<'r>(
     exchange: &Rc<Exchange>,
     missed: Refusal,
     asked: impl FnOnce() -> Asked<'r>,
-    headers: &mut HeaderMap,
+    (headers, mut body): (&mut HeaderMap, Incoming),
 ) -> Response<ResponseBody> {
     let mut filters = Chain::new(Cow::Borrowed(exchange.connection.http().filters.ready()));
-    let ended = filters.request(exchange, asked, headers).await.err();
+    let ended = filters.request(exchange, asked, (headers, &mut body)).await.err();
     let mut response = match ended.unwrap_or(Ended::Refused(missed)) {
         Ended::Refused(refusal) => reply::refuse(refusal, exchange),
         Ended::Answered(response) => response,
@@ -265,15 +265,15 @@ fn refused(
 async fn act<'r>(
     exchange: &Rc<Exchange>,
     parts: &mut Parts,
-    body: Incoming,
+    mut body: Incoming,
     (way, ready): (&Way<'_>, Ready),
     (filters, asked): (&mut Chain<'_>, impl FnOnce() -> Asked<'r>),
 ) -> Result<Response<ResponseBody>, Ended> {
     let upgrade = ready.upgrade?;
     let Levels { route, .. } = way.levels;
     let context = way.context;
-    let met = filters.request(exchange, asked, &mut parts.headers).await;
-    if filters.awaits_response() {
+    let met = filters.request(exchange, asked, (&mut parts.headers, &mut body)).await;
+    if filters.may_change_head() {
         exchange.capture_request(&parts.headers, &parts.uri);
     }
     met?;

@@ -47,7 +47,7 @@ fn offered_in_passing(protocol: &[u8]) -> bool {
 pub(super) fn switched(body: &Incoming) -> Option<Upgrading> {
     match body {
         Incoming::Http1(body) => body.upgrade(),
-        Incoming::Http2(_) | Incoming::Changed(_) => None,
+        Incoming::Http2(_) | Incoming::Changed(_) | Incoming::Held(_) => None,
     }
 }
 

@@ -32,10 +32,6 @@ pub(super) fn fields(from: &[(String, JsonFormat)], captures: &mut Captures) -> 
 fn node(from: &JsonFormat, captures: &mut Captures) -> Result<Node, FormatError> {
     Ok(match from {
         JsonFormat::Text(text) => Node::Text(pieces(text, captures)?),
-        // Envoy writes a number of the format as text; one that an operator has stays a number.
-        JsonFormat::Constant(text) if text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
-            Node::Constant(format!("\"{text}\"").into_bytes().into())
-        }
         JsonFormat::Constant(text) => Node::Constant(text.as_bytes().into()),
         JsonFormat::Object(inner) => Node::Object(fields(inner, captures)?),
         JsonFormat::List(list) => {

@@ -89,6 +89,7 @@ impl Writer<'_> {
     /// Writes a value. Returns whether it has content that must be kept.
     fn node(&mut self, node: &Node) -> bool {
         match node {
+            Node::Constant(text) if self.omit_empty && **text == *b"null" => return false,
             Node::Constant(text) => self.out.extend_from_slice(text),
             // As in Envoy a list without values stays, and an object does not.
             Node::Object(fields) => return self.object(fields) || !self.omit_empty,
