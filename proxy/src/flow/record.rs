@@ -77,6 +77,44 @@ impl Key {
             flags: Flags::NONE,
         }
     }
+
+    /// Names and values of the labels that do not describe a workload or a service. The pattern names every field, so
+    /// that a field without a label does not compile.
+    pub fn outcome(&self) -> Vec<(&'static str, Cow<'static, str>)> {
+        let Self {
+            reporter,
+            traffic,
+            mutual_tls,
+            code,
+            grpc_status,
+            flags,
+            // `telemetry` has the texts of these.
+            service: _,
+            workload: _,
+            peer: _,
+            principal: _,
+        } = *self;
+        let protocol = match traffic {
+            Traffic::Http => "http",
+            Traffic::Grpc => "grpc",
+            Traffic::Tcp => "tcp",
+        };
+        let policy = match (reporter, mutual_tls) {
+            (Reporter::Source, _) => "unknown",
+            (Reporter::Destination, true) => "mutual_tls",
+            (Reporter::Destination, false) => "none",
+        };
+        let mut labels = vec![("request_protocol", protocol.into())];
+        if traffic != Traffic::Tcp {
+            // For an HTTP request the gRPC status is empty, not "unknown".
+            let grpc = (grpc_status != NO_GRPC_STATUS).then(|| grpc_status.to_string()).unwrap_or_default();
+            labels.push(("response_code", code.to_string().into()));
+            labels.push(("grpc_response_status", grpc.into()));
+        }
+        labels.push(("response_flags", flags.to_string().into()));
+        labels.push(("connection_security_policy", policy.into()));
+        labels
+    }
 }
 
 /// A finished request or connection.

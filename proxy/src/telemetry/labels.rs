@@ -3,12 +3,11 @@
 
 use super::peers::Peers;
 use crate::flow::node::Node;
-use crate::flow::record::{Key, NO_GRPC_STATUS, Reporter, Traffic};
+use crate::flow::record::{Key, Reporter};
 use api::model::cluster::ClusterService;
 use api::model::endpoint::EndpointWorkload;
 use api::model::workload::Workload;
 use foldhash::HashMap;
-use std::fmt::Write;
 use std::hash::Hash;
 
 /// Label texts by number; number 0 means "unknown".
@@ -53,7 +52,9 @@ impl Labels {
         source.write(&mut out, "source");
         destination.write(&mut out, "destination");
         self.write_service(&mut out, key);
-        write_outcome(&mut out, key);
+        for (name, value) in key.outcome() {
+            write(&mut out, name, &value);
+        }
         out
     }
 
@@ -150,36 +151,17 @@ fn agrees(workload: &Workload, principal: &str) -> bool {
     workload.namespace == namespace && workload.service_account == account
 }
 
-fn write_outcome(out: &mut String, key: &Key) {
-    let protocol = match key.traffic {
-        Traffic::Http => "http",
-        Traffic::Grpc => "grpc",
-        Traffic::Tcp => "tcp",
-    };
-    label(out, "request_protocol", protocol);
-    if key.traffic != Traffic::Tcp {
-        label(out, "response_code", &key.code.to_string());
-        let grpc =
-            if key.grpc_status == NO_GRPC_STATUS { String::new() } else { key.grpc_status.to_string() };
-        // For an HTTP request this label has an empty value, not "unknown".
-        let _ = write!(out, ",grpc_response_status=\"{grpc}\"");
-    }
-    label(out, "response_flags", &key.flags.to_string());
-    let policy = match (key.reporter, key.mutual_tls) {
-        (Reporter::Source, _) => "unknown",
-        (Reporter::Destination, true) => "mutual_tls",
-        (Reporter::Destination, false) => "none",
-    };
-    label(out, "connection_security_policy", policy);
+/// Appends a label; an empty text reads "unknown".
+fn label(out: &mut String, name: &str, value: &str) {
+    write(out, name, if value.is_empty() { "unknown" } else { value });
 }
 
-fn label(out: &mut String, name: &str, value: &str) {
+fn write(out: &mut String, name: &str, value: &str) {
     if !out.is_empty() {
         out.push(',');
     }
     out.push_str(name);
     out.push_str("=\"");
-    let value = if value.is_empty() { "unknown" } else { value };
     escape(out, value);
     out.push('"');
 }
