@@ -1,12 +1,9 @@
 //! Pure. The filters of a request: the listener's filters, with the settings that its route, virtual host and route
 //! table give by filter name. They are merged when the snapshot is made, so that a request only walks a slice.
 
-use super::rbac::Rules;
-use super::ready::Ready;
-use super::{cors, fault};
+use super::ready::{Override, Own, Ready, widen};
 use crate::matcher::InvalidConfig;
-use api::model::filter::buffer::Buffer;
-use api::model::filter::{Filter, FilterOverride, HttpFilter, Setting};
+use api::model::filter::{FilterOverride, HttpFilter, Setting};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -26,16 +23,6 @@ struct Listed {
     name: Box<str>,
     disabled: bool,
     own: Own,
-}
-
-/// A filter with the listener's settings.
-#[derive(Debug)]
-enum Own {
-    Buffer(Buffer),
-    Cors,
-    Fault(Arc<fault::Fault>),
-    GrpcWeb,
-    Rbac(Arc<Rules>),
 }
 
 impl Filters {
@@ -77,55 +64,13 @@ impl Listed {
             None if self.disabled => return None,
             Some(_) | None => {}
         }
-        match &self.own {
-            Own::Buffer(own) => {
-                let buffer = if let Some(Override::Buffer(given)) = setting { given } else { own };
-                Some(Ready::Buffer(*buffer))
-            }
-            Own::Cors => match setting {
-                Some(Override::Cors(policy)) => Some(Ready::Cors(policy.clone())),
-                Some(_) | None => None,
-            },
-            Own::Fault(own) => {
-                let fault = if let Some(Override::Fault(given)) = setting { given } else { own };
-                fault.acts().then(|| Ready::Fault(fault.clone()))
-            }
-            Own::GrpcWeb => Some(Ready::GrpcWeb),
-            Own::Rbac(own) => {
-                let rules = if let Some(Override::Rbac(given)) = setting { given } else { own };
-                rules.act().then(|| Ready::Rbac(rules.clone()))
-            }
-        }
-    }
-}
-
-impl Own {
-    /// `None` for filters that are implemented elsewhere: the ALPN and metrics filters, and the router at the end of
-    /// the list.
-    fn compile(from: &Filter) -> Result<Option<Self>, InvalidConfig> {
-        Ok(match from {
-            Filter::Fault(fault) => Some(Self::Fault(fault::Fault::compile(fault)?.into())),
-            Filter::Rbac(rules) => Some(Self::Rbac(Rules::compile(rules)?.into())),
-            Filter::Buffer(buffer) => Some(Self::Buffer(*buffer)),
-            Filter::Cors => Some(Self::Cors),
-            Filter::GrpcWeb => Some(Self::GrpcWeb),
-            Filter::GrpcStats | Filter::Alpn | Filter::Stats | Filter::PeerMetadata | Filter::Router => None,
-        })
+        self.own.under(setting)
     }
 }
 
 /// The filter settings of a route, completed by those of its virtual host and route table.
 #[derive(Debug, Default)]
 pub struct Overrides(Box<[(Box<str>, Override)]>);
-
-#[derive(Debug)]
-enum Override {
-    Off,
-    Buffer(Buffer),
-    Cors(Arc<cors::Cors>),
-    Fault(Arc<fault::Fault>),
-    Rbac(Arc<Rules>),
-}
 
 impl Overrides {
     /// Compiles the settings of several levels, the most specific first.
@@ -147,25 +92,6 @@ impl Overrides {
 
     fn of(&self, name: &str) -> Option<&Override> {
         self.0.iter().find(|(known, _)| **known == *name).map(|(_, setting)| setting)
-    }
-}
-
-/// Completes settings by those of a wider level, for filters that merge levels.
-fn widen(setting: &mut Cow<'_, Setting>, wider: &Setting) {
-    if let (Setting::Cors(own), Setting::Cors(wider)) = (&**setting, wider) {
-        *setting = Cow::Owned(Setting::Cors(own.over(wider)));
-    }
-}
-
-impl Override {
-    fn compile(from: &Setting) -> Result<Self, InvalidConfig> {
-        Ok(match from {
-            Setting::Off => Self::Off,
-            Setting::Buffer(buffer) => Self::Buffer(*buffer),
-            Setting::Cors(policy) => Self::Cors(cors::Cors::compile(policy)?.into()),
-            Setting::Fault(fault) => Self::Fault(fault::Fault::compile(fault)?.into()),
-            Setting::Rbac(rules) => Self::Rbac(Rules::compile(rules)?.into()),
-        })
     }
 }
 
@@ -214,6 +140,7 @@ impl RouteFilters {
 mod tests {
     use super::*;
     use api::model::authorization::{Action, Authorization};
+    use api::model::filter::Filter;
     use api::model::filter::fault::{AbortStatus, Fault, FaultAbort};
     use api::model::matcher::Fraction;
 
@@ -235,14 +162,12 @@ mod tests {
         let filters = Arc::new(Filters::compile(filters).unwrap());
         let mut route = RouteFilters::new(Overrides::compile(levels).unwrap().into());
         let statuses = |ready: &[Ready]| -> Vec<u16> {
-            let status = |ready: &Ready| match ready {
-                Ready::Fault(fault) => match fault.model.abort.unwrap().status {
+            let status = |ready: &Ready| {
+                let Ready::Fault(fault) = ready else { return 0 };
+                match fault.model.abort.unwrap().status {
                     AbortStatus::Http(status) => status,
                     AbortStatus::Grpc(_) => 0,
-                },
-                Ready::Rbac(_) => 403,
-                Ready::Cors(_) | Ready::GrpcWeb => 200,
-                Ready::Buffer(_) => 413,
+                }
             };
             ready.iter().map(status).collect()
         };

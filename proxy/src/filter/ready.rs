@@ -1,4 +1,5 @@
-//! Pure. The table of filters: their compiled forms, and the function that each of them calls at each stage.
+//! Pure. The table of filters: how each is compiled, which settings of a route it takes, and the functions that it calls
+//! at each stage.
 
 use super::buffer;
 use super::cors::Cors;
@@ -7,9 +8,12 @@ use super::grpc_web::{self, FromText, ToWeb};
 use super::rbac::Rules;
 use super::step::{Answered, Asked, Event, Kept, ResponseStep, Stat, Step};
 use crate::flow::refusal::Refusal;
+use crate::matcher::InvalidConfig;
 use api::model::filter::buffer::Buffer;
+use api::model::filter::{Filter, Setting};
 use bytes::Bytes;
 use http::HeaderMap;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A filter under the settings of a route. Filters without effect are left out.
@@ -76,6 +80,83 @@ impl Ready {
             Self::GrpcWeb => grpc_web::trailers(trailers, count, kept),
             Self::Buffer(_) | Self::Cors(_) | Self::Fault(_) | Self::Rbac(_) => {}
         }
+    }
+}
+
+/// A filter with the listener's settings.
+#[derive(Debug)]
+pub(super) enum Own {
+    Buffer(Buffer),
+    Cors,
+    Fault(Arc<Fault>),
+    GrpcWeb,
+    Rbac(Arc<Rules>),
+}
+
+impl Own {
+    /// `None` for filters that are implemented elsewhere: the ALPN and metrics filters, and the router at the end of
+    /// the list.
+    pub(super) fn compile(from: &Filter) -> Result<Option<Self>, InvalidConfig> {
+        Ok(match from {
+            Filter::Fault(fault) => Some(Self::Fault(Fault::compile(fault)?.into())),
+            Filter::Rbac(rules) => Some(Self::Rbac(Rules::compile(rules)?.into())),
+            Filter::Buffer(buffer) => Some(Self::Buffer(*buffer)),
+            Filter::Cors => Some(Self::Cors),
+            Filter::GrpcWeb => Some(Self::GrpcWeb),
+            Filter::GrpcStats | Filter::Alpn | Filter::Stats | Filter::PeerMetadata | Filter::Router => None,
+        })
+    }
+
+    /// The filter under a route's setting, which is not `Off`; `None`: it has no effect there.
+    pub(super) fn under(&self, setting: Option<&Override>) -> Option<Ready> {
+        match self {
+            Self::Buffer(own) => {
+                let buffer = if let Some(Override::Buffer(given)) = setting { given } else { own };
+                Some(Ready::Buffer(*buffer))
+            }
+            Self::Cors => match setting {
+                Some(Override::Cors(policy)) => Some(Ready::Cors(policy.clone())),
+                Some(_) | None => None,
+            },
+            Self::Fault(own) => {
+                let fault = if let Some(Override::Fault(given)) = setting { given } else { own };
+                fault.acts().then(|| Ready::Fault(fault.clone()))
+            }
+            Self::GrpcWeb => Some(Ready::GrpcWeb),
+            Self::Rbac(own) => {
+                let rules = if let Some(Override::Rbac(given)) = setting { given } else { own };
+                rules.act().then(|| Ready::Rbac(rules.clone()))
+            }
+        }
+    }
+}
+
+/// Settings of a route, a virtual host or a table.
+#[derive(Debug)]
+pub(super) enum Override {
+    Off,
+    Buffer(Buffer),
+    Cors(Arc<Cors>),
+    Fault(Arc<Fault>),
+    Rbac(Arc<Rules>),
+}
+
+impl Override {
+    pub(super) fn compile(from: &Setting) -> Result<Self, InvalidConfig> {
+        Ok(match from {
+            Setting::Off => Self::Off,
+            Setting::Buffer(buffer) => Self::Buffer(*buffer),
+            Setting::Cors(policy) => Self::Cors(Cors::compile(policy)?.into()),
+            Setting::Fault(fault) => Self::Fault(Fault::compile(fault)?.into()),
+            Setting::Rbac(rules) => Self::Rbac(Rules::compile(rules)?.into()),
+        })
+    }
+}
+
+/// Completes settings by those of a wider level, for filters that merge levels.
+pub(super) fn widen(setting: &mut Cow<'_, Setting>, wider: &Setting) {
+    if let (Setting::Cors(own), Setting::Cors(wider)) = (&**setting, wider) {
+        *setting = Cow::Owned(Setting::Cors(own.over(wider)));
     }
 }
 
