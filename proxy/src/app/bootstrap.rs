@@ -43,7 +43,11 @@ pub(super) fn plan(args: &RunArgs) -> Result<Plan, Failure> {
     Ok(Plan {
         started: Instant::now(),
         log,
-        own: Arc::new(Node { address: environment::address(), ..Node::anonymous() }),
+        own: Arc::new(Node {
+            cluster: bootstrap.node.cluster.clone(),
+            address: environment::address(),
+            ..Node::anonymous()
+        }),
         concurrency: args.concurrency.filter(|count| *count > 0).or(limit).unwrap_or(2).max(1),
         pages: pages.into_iter().collect(),
         store,

@@ -4,8 +4,8 @@ use super::environment;
 use super::failure::Failure;
 use super::plan::{Certificate, DnsPlan, Page, PageKind, Plan};
 use crate::admin::Needs;
+use crate::config::Config;
 use crate::config::args::MeshArgs;
-use crate::config::{Config, Pod};
 use crate::control::mounted;
 use crate::control::xds::{Server, Subscriptions};
 use crate::credentials::Store;
@@ -52,7 +52,7 @@ fn from_config(config: Config, log: log::Handle, started: Instant) -> Plan {
     Plan {
         started,
         log,
-        own: Arc::new(own(&config.pod)),
+        own: Arc::new(own(&config)),
         concurrency: config.concurrency,
         pages,
         store: Store::new(),
@@ -131,7 +131,8 @@ fn loopback(like: IpAddr) -> IpAddr {
 }
 
 /// The workload's description of itself for its own metrics.
-fn own(pod: &Pod) -> Node {
+fn own(config: &Config) -> Node {
+    let pod = &config.pod;
     let label = |names: &[&str]| names.iter().find_map(|name| pod.labels.get(*name)).cloned();
     let workload = Workload {
         uid: format!("{}//Pod/{}/{}", pod.cluster_id, pod.namespace, pod.name),
@@ -153,7 +154,13 @@ fn own(pod: &Pod) -> Node {
         version: label(&["version"]).unwrap_or_default(),
         cluster_id: pod.cluster_id.clone(),
     };
-    Node { kind: pod.kind, workload, trust_domain: pod.trust_domain.clone(), address: pod.address }
+    Node {
+        kind: pod.kind,
+        cluster: config.node.cluster.clone(),
+        workload,
+        trust_domain: pod.trust_domain.clone(),
+        address: pod.address,
+    }
 }
 
 /// The port of the listener for captured inbound connections; the default of `init`.

@@ -10,6 +10,7 @@ pub mod buffer;
 pub mod cors;
 pub mod fault;
 pub mod grpc_web;
+pub mod health_check;
 pub mod rbac;
 
 pub mod step;

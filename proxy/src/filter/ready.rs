@@ -5,6 +5,7 @@ use super::buffer;
 use super::cors::Cors;
 use super::fault::Fault;
 use super::grpc_web::{self, FromText, ToWeb};
+use super::health_check::{self, HealthCheck};
 use super::rbac::Rules;
 use super::step::{Answered, Asked, Event, Kept, ResponseStep, Stat, Step};
 use crate::flow::refusal::Refusal;
@@ -27,6 +28,8 @@ pub enum Ready {
     Fault(Arc<Fault>),
     /// gRPC-Web to gRPC conversion.
     GrpcWeb,
+    /// Health checks of the proxy.
+    HealthCheck(Arc<HealthCheck>),
     /// Role-based access control.
     Rbac(Arc<Rules>),
 }
@@ -45,6 +48,7 @@ impl Ready {
             Self::Cors(cors) => cors.request(asked, headers, kept),
             Self::Fault(fault) => fault.request(event, asked, headers, kept),
             Self::GrpcWeb => grpc_web::request(asked, headers, kept),
+            Self::HealthCheck(check) => check.request(asked, headers, kept),
             Self::Rbac(rules) => rules.request(asked, headers),
         }
     }
@@ -54,6 +58,7 @@ impl Ready {
         match self {
             Self::Cors(cors) => cors.response(answered.headers, kept),
             Self::GrpcWeb => grpc_web::response(event, answered, kept),
+            Self::HealthCheck(_) => health_check::response(answered, kept),
             Self::Buffer(_) | Self::Fault(_) | Self::Rbac(_) => ResponseStep::Next,
         }
     }
@@ -62,7 +67,7 @@ impl Ready {
     pub fn request_body(&self, kept: &Kept) -> Option<Change> {
         match self {
             Self::GrpcWeb => grpc_web::request_body(kept).map(Change::FromText),
-            Self::Buffer(_) | Self::Cors(_) | Self::Fault(_) | Self::Rbac(_) => None,
+            Self::Buffer(_) | Self::Cors(_) | Self::Fault(_) | Self::HealthCheck(_) | Self::Rbac(_) => None,
         }
     }
 
@@ -70,7 +75,7 @@ impl Ready {
     pub fn response_body(&self, kept: &Kept) -> Option<Change> {
         match self {
             Self::GrpcWeb => grpc_web::response_body(kept).map(Change::ToWeb),
-            Self::Buffer(_) | Self::Cors(_) | Self::Fault(_) | Self::Rbac(_) => None,
+            Self::Buffer(_) | Self::Cors(_) | Self::Fault(_) | Self::HealthCheck(_) | Self::Rbac(_) => None,
         }
     }
 
@@ -78,7 +83,7 @@ impl Ready {
     pub fn end(&self, trailers: &HeaderMap, count: &dyn Fn(Stat<'_>), kept: &Kept) {
         match self {
             Self::GrpcWeb => grpc_web::trailers(trailers, count, kept),
-            Self::Buffer(_) | Self::Cors(_) | Self::Fault(_) | Self::Rbac(_) => {}
+            Self::Buffer(_) | Self::Cors(_) | Self::Fault(_) | Self::HealthCheck(_) | Self::Rbac(_) => {}
         }
     }
 }
@@ -90,6 +95,7 @@ pub(super) enum Own {
     Cors,
     Fault(Arc<Fault>),
     GrpcWeb,
+    HealthCheck(Arc<HealthCheck>),
     Rbac(Arc<Rules>),
 }
 
@@ -103,6 +109,7 @@ impl Own {
             Filter::Buffer(buffer) => Some(Self::Buffer(*buffer)),
             Filter::Cors => Some(Self::Cors),
             Filter::GrpcWeb => Some(Self::GrpcWeb),
+            Filter::HealthCheck(check) => Some(Self::HealthCheck(HealthCheck::compile(check)?.into())),
             Filter::GrpcStats | Filter::Alpn | Filter::Stats | Filter::PeerMetadata | Filter::Router => None,
         })
     }
@@ -123,6 +130,7 @@ impl Own {
                 fault.acts().then(|| Ready::Fault(fault.clone()))
             }
             Self::GrpcWeb => Some(Ready::GrpcWeb),
+            Self::HealthCheck(own) => Some(Ready::HealthCheck(own.clone())),
             Self::Rbac(own) => {
                 let rules = if let Some(Override::Rbac(given)) = setting { given } else { own };
                 rules.act().then(|| Ready::Rbac(rules.clone()))

@@ -2,6 +2,7 @@
 
 use crate::flow::flags::Flags;
 use crate::flow::head::Head;
+use crate::flow::node::Node;
 use crate::flow::refusal::Refusal;
 use crate::flow::subject::Subject;
 use bytes::Bytes;
@@ -130,6 +131,8 @@ pub struct Answered<'a> {
     pub headers: &'a mut HeaderMap,
     /// Whether there is no body.
     pub ends: bool,
+    /// The proxy itself.
+    pub node: &'a Node,
     /// Increments a counter.
     pub count: &'a dyn Fn(Stat<'_>),
 }

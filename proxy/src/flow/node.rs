@@ -1,4 +1,4 @@
-//! Pure. The proxy's own workload, for the labels of its metrics.
+//! Pure. The proxy's own workload, for the labels of its metrics and for filters.
 
 use api::model::workload::Workload;
 use api::name::NodeKind;
@@ -9,6 +9,8 @@ use std::net::IpAddr;
 pub struct Node {
     /// Sidecar or router.
     pub kind: NodeKind,
+    /// Its service cluster, such as `reviews.default`.
+    pub cluster: String,
     /// Names and labels of the workload.
     pub workload: Workload,
     /// Its trust domain, such as `cluster.local`.
@@ -22,6 +24,7 @@ impl Node {
     pub fn anonymous() -> Self {
         Self {
             kind: NodeKind::Router,
+            cluster: String::new(),
             workload: Workload::default(),
             trust_domain: "cluster.local".into(),
             address: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),

@@ -123,6 +123,11 @@ pub mod envoy {
                         include!("envoy.extensions.filters.http.grpc_web.v3.rs");
                     }
                 }
+                pub mod health_check {
+                    pub mod v3 {
+                        include!("envoy.extensions.filters.http.health_check.v3.rs");
+                    }
+                }
                 pub mod rbac {
                     pub mod v3 {
                         include!("envoy.extensions.filters.http.rbac.v3.rs");

@@ -6,11 +6,13 @@
 pub mod buffer;
 pub mod cors;
 pub mod fault;
+pub mod health_check;
 
 use super::authorization::Authorization;
 use buffer::Buffer;
 use cors::CorsPolicy;
 use fault::Fault;
+use health_check::HealthCheck;
 
 /// A filter of a listener.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +36,8 @@ pub enum Filter {
     Buffer(Buffer),
     /// Cross-origin rules, which only routes and virtual hosts give.
     Cors,
+    /// Health checks that the proxy answers or marks.
+    HealthCheck(HealthCheck),
     /// gRPC-Web to gRPC.
     GrpcWeb,
     /// gRPC message counts.
@@ -80,6 +84,7 @@ impl Filter {
             Self::Fault(_) => fault::NAME,
             Self::Buffer(_) => buffer::NAME,
             Self::Cors => cors::NAME,
+            Self::HealthCheck(_) => health_check::NAME,
             Self::GrpcWeb => "envoy.filters.http.grpc_web",
             Self::GrpcStats => "envoy.filters.http.grpc_stats",
             Self::Alpn => "istio.alpn",
@@ -91,16 +96,7 @@ impl Filter {
 
     /// Whether only Istio's build of Envoy has this filter.
     pub fn is_istios(&self) -> bool {
-        match self {
-            Self::Alpn | Self::Stats | Self::PeerMetadata => true,
-            Self::Rbac(_)
-            | Self::Fault(_)
-            | Self::Buffer(_)
-            | Self::Cors
-            | Self::GrpcWeb
-            | Self::GrpcStats
-            | Self::Router => false,
-        }
+        self.usual_name().starts_with("istio.")
     }
 }
 

@@ -5,6 +5,7 @@ mod buffer;
 mod cors;
 mod fault;
 mod grpc_web;
+mod health_check;
 mod istio;
 mod plain;
 mod rbac;
@@ -37,6 +38,7 @@ const FILTERS: &[Codec<Filter>] = &[
     buffer::FILTER,
     cors::FILTER,
     grpc_web::FILTER,
+    health_check::FILTER,
     plain::GRPC_STATS,
     istio::ALPN_FILTER,
     istio::STATS_FILTER,
@@ -59,6 +61,7 @@ fn encode_filter(filter: &Filter, direction: Direction) -> Any {
         Filter::Buffer(buffer) => buffer::encode(*buffer),
         Filter::Cors => cors::encode(),
         Filter::GrpcWeb => grpc_web::encode(),
+        Filter::HealthCheck(check) => health_check::encode(check),
         Filter::GrpcStats => plain::grpc_stats(),
         Filter::Alpn => istio::alpn(),
         Filter::Stats => istio::stats(),
@@ -84,6 +87,7 @@ pub(super) fn arbitrary() -> BoxedStrategy<HttpFilter> {
         fault::arbitrary().prop_map(Filter::Fault),
         rbac::arbitrary().prop_map(Filter::Rbac),
         buffer::arbitrary().prop_map(Filter::Buffer),
+        health_check::arbitrary().prop_map(Filter::HealthCheck),
         Just(Filter::Cors),
         Just(Filter::GrpcWeb),
         Just(Filter::GrpcStats),

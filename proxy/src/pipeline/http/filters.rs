@@ -63,7 +63,12 @@ impl<'a> Chain<'a> {
             loop {
                 event = match filter.request(&event, asked, headers, &mut kept) {
                     Step::Next => break,
-                    Step::Refuse(refusal) => return Err(Ended::Refused(*refusal)),
+                    Step::Refuse(refusal) => {
+                        if !kept.is_empty() {
+                            self.kept.push((place, kept));
+                        }
+                        return Err(Ended::Refused(*refusal));
+                    }
                     Step::Answer(answer) => {
                         self.kept.push((place, kept));
                         return Err(Ended::Answered(reply::answer(*answer, exchange)));
@@ -116,7 +121,13 @@ impl<'a> Chain<'a> {
                 let ends = response.body().is_end_stream();
                 let status = response.status();
                 let headers = response.headers_mut();
-                let mut answered = Answered { status: &status, headers, ends, count: &count };
+                let mut answered = Answered {
+                    status: &status,
+                    headers,
+                    ends,
+                    node: &exchange.connection.thread.node,
+                    count: &count,
+                };
                 match filter.response(&event, &mut answered, &mut kept) {
                     ResponseStep::Next => break,
                     ResponseStep::Hold(most) => match response.body_mut().hold(most).await {
