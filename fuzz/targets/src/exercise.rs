@@ -15,6 +15,7 @@ use proxy::filter::rbac::decide;
 use proxy::filter::ready::Ready;
 use proxy::filter::step::{Answered, Asked, Event, Kept};
 use proxy::flow::head::Head;
+use proxy::flow::node::Node;
 use proxy::flow::peer::Peer;
 use proxy::flow::subject::Subject;
 use proxy::identify::chain;
@@ -205,7 +206,9 @@ fn meet(filters: &[Ready], head: &Head<'_>) {
         let (mut headers, mut kept) = (head.headers.clone(), Kept::default());
         drop(filter.request(&Event::Head, &asked, &mut headers, &mut kept));
         let status = http::StatusCode::OK;
-        let mut answered = Answered { status: &status, headers: &mut headers, ends: false, count: &|_| () };
+        let node = Node::anonymous();
+        let mut answered =
+            Answered { status: &status, headers: &mut headers, ends: false, node: &node, count: &|_| () };
         let _ = filter.response(&Event::Head, &mut answered, &mut kept);
     }
 }
