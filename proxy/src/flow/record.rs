@@ -107,7 +107,7 @@ impl Key {
         let mut labels = vec![("request_protocol", protocol.into())];
         if traffic != Traffic::Tcp {
             // For an HTTP request the gRPC status is empty, not "unknown".
-            let grpc = (grpc_status != NO_GRPC_STATUS).then(|| grpc_status.to_string()).unwrap_or_default();
+            let grpc = if grpc_status == NO_GRPC_STATUS { String::new() } else { grpc_status.to_string() };
             labels.push(("response_code", code.to_string().into()));
             labels.push(("grpc_response_status", grpc.into()));
         }
