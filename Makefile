@@ -17,7 +17,7 @@ $(CARGO) build --profile $(1) --locked --workspace $(2:%=--bin %)
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test interop h2spec lint fmt bench bench-tls bench-control fuzz fuzz-deep soak scale layout descriptors docs deny tools clean
+.PHONY: help build demo test interop h2spec lint fmt bench bench-tls bench-control fuzz fuzz-deep soak scale images layout descriptors docs deny tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ scale: tools build ## 5,000 services at once (SCALE_SERVICES), 100 changes a sec
 		IN_FLIGHT=$${IN_FLIGHT:-9000} OSTRIA_TEST_BIN="$(CURDIR)/bin" \
 		$(CARGO) test --locked --workspace --test mesh -- --nocapture --test-threads 1 scale churn connections
 
+images: ## Make the container images with docker, podman or buildah, or as archives (HUB, TAG, PROFILE, TOOL, OUT)
+	@CARGO="$(CARGO)" deploy/images/build
+
 h2spec: ## Test HTTP/2 against the foreign suite h2spec (built by Go the first time)
 	@deploy/tools/h2spec >/dev/null
 	$(CARGO) test --locked --workspace --test hostile conformance -- --ignored --nocapture
@@ -70,8 +73,9 @@ lint: ## rustfmt and clippy, warnings denied
 deny: ## Licences, sources and advisories of every dependency (deny.toml)
 	@deploy/tools/deny
 
-docs: ## Write the tables of docs/compatibility.md from the kinds
+docs: ## Write the tables of docs/compatibility.md and the chart's definitions from the kinds
 	OSTRIA_WRITE_DOCS=1 $(CARGO) test --quiet -p api --lib resource::support
+	OSTRIA_WRITE_DOCS=1 $(CARGO) test --quiet -p cli --lib verb::crds
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

@@ -29,18 +29,38 @@ impl Verb for Crds {
     const EXAMPLES: &'static [&'static str] = &["crds", "crds -o json"];
 
     fn run(self, _state: &State) -> Result<(), Failure> {
-        let all = crd::all();
         match self.output {
-            Format::Yaml => {
-                for definition in all {
-                    print::out(&format!("---\n{}", print::yaml(&definition)));
-                }
-            }
+            Format::Yaml => print::out(&definitions()),
             Format::Json => {
-                let list = json!({"apiVersion": "v1", "kind": "List", "items": all});
+                let list = json!({"apiVersion": "v1", "kind": "List", "items": crd::all()});
                 print::out(&print::json(&list));
             }
         }
         Ok(())
+    }
+}
+
+/// The definitions as YAML documents.
+fn definitions() -> String {
+    crd::all().iter().map(|definition| format!("---\n{}", print::yaml(definition))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `OSTRIA_WRITE_DOCS=1` rewrites the chart's file.
+    #[test]
+    fn the_chart_installs_the_printed_definitions() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/helm/ostria/files/crds.yaml");
+        let heading = "# Printed by `ostria crds`; written by `make docs`.\n";
+        let expected = heading.to_owned() + &definitions();
+        if std::env::var_os("OSTRIA_WRITE_DOCS").is_some() {
+            std::fs::write(path, &expected).unwrap();
+        }
+        assert!(
+            std::fs::read_to_string(path).unwrap() == expected,
+            "{path} is not what `ostria crds` prints; run `make docs`"
+        );
     }
 }
