@@ -169,8 +169,8 @@ livenessProbe:
   valueFrom:
     fieldRef:
       fieldPath: metadata.namespace
-- name: REVISION
-  value: {{ include "ostria.revision" . }}
+- name: OSTRIA_REVISION
+  value: {{ .Values.revision | quote }}
 - name: OSTRIA_LOG_LEVEL
   value: {{ .Values.global.logLevel | quote }}
 {{- if .Values.global.logAsJson }}
