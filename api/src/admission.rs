@@ -31,7 +31,7 @@ pub struct AdmissionReview {
 }
 
 /// Asks a webhook whether an object may be stored.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request {
     /// Identifies the request; the response repeats it.
@@ -54,6 +54,19 @@ pub struct Request {
     /// The object to store.
     #[serde(default)]
     pub object: Value,
+}
+
+impl std::fmt::Debug for Request {
+    /// Omits the object, which may contain secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("uid", &self.uid)
+            .field("kind", &self.kind)
+            .field("namespace", &self.namespace)
+            .field("name", &self.name)
+            .field("operation", &self.operation)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A kind within its API group.
@@ -173,6 +186,14 @@ mod tests {
         let denied = serde_json::to_value(Response::denied("7", "no".into())).unwrap();
         let status = json!({"message": "no", "reason": "Invalid", "code": 422});
         assert_eq!(denied, json!({"uid": "7", "allowed": false, "status": status}));
+    }
+
+    #[test]
+    fn the_debug_form_of_a_review_omits_the_object() {
+        let object = json!({"kind": "Secret", "stringData": {"key": "s3cret-word"}});
+        let request = Request { name: Some("web".into()), object, ..Request::default() };
+        let text = format!("{:?}", AdmissionReview::with_request(request));
+        assert!(text.contains("web") && !text.contains("s3cret-word"), "{text}");
     }
 
     #[test]

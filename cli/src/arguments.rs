@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// A service mesh on one machine.
 #[derive(Debug, Parser)]
-#[command(name = "ostria", version, about, arg_required_else_help = true, subcommand_required = true)]
+#[command(name = "ostria", version, arg_required_else_help = true, subcommand_required = true)]
 struct Arguments {
     /// Folder that holds the running mesh's state
     #[arg(long, global = true, value_name = "DIR", env = "OSTRIA_STATE")]
@@ -22,7 +22,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Inner {
     /// Print a completion script
-    #[command(after_help = "Examples:\n  source <(ostria completion bash)")]
+    #[command(after_help = "Examples:\n  source <(ostria completion bash)", display_order = 100)]
     Completion {
         /// The shell to complete for
         #[arg(value_enum)]
@@ -62,7 +62,8 @@ pub enum Inner {
 
 /// The command line without the verbs, which `verb::TABLE` lists.
 pub fn base() -> clap::Command {
-    Inner::augment_subcommands(Arguments::command())
+    // `augment_subcommands` would replace the description by that of `Inner`.
+    Inner::augment_subcommands(Arguments::command()).about("A service mesh on one machine").long_about(None)
 }
 
 /// `ostria up`
@@ -125,6 +126,20 @@ pub struct Apply {
     /// How long to wait for the proxies, such as 30s or 2m
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
     pub timeout: Duration,
+    /// Print the objects as json or yaml, or only their kinds and names
+    #[arg(short, long, value_enum, hide_possible_values = true, value_name = "json|yaml|name")]
+    pub output: Option<Printed>,
+}
+
+/// How changed objects are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Printed {
+    /// As JSON
+    Json,
+    /// As YAML
+    Yaml,
+    /// Only kind and name
+    Name,
 }
 
 /// Whether a change is made or only checked.
@@ -161,6 +176,9 @@ pub struct Delete {
     /// How long to wait for the proxies, such as 30s or 2m
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
     pub timeout: Duration,
+    /// Format: name, for kinds and names only
+    #[arg(short, long, value_parser = ["name"], hide_possible_values = true, value_name = "name")]
+    pub output: Option<String>,
     /// Kind of the objects, such as `pod` or `virtualservice`, or KIND/NAME
     #[arg(required_unless_present = "filename")]
     pub kind: Option<String>,

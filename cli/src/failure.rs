@@ -28,9 +28,25 @@ pub enum Failure {
     /// These objects do not exist. The command did everything else.
     #[error("{}", lines(.0))]
     Absent(Vec<Problem>),
-    /// The supervisor reports that the object does not exist.
-    #[error("Error from ostria (NotFound): {0}")]
-    Missing(String),
+    /// Two configurations that should be equal differ. The command printed the differences.
+    #[error("error: {reason}\n  next: {next}")]
+    Differs {
+        /// What differs.
+        reason: String,
+        /// What the user can do.
+        next: String,
+    },
+    /// Configurations could not be compared.
+    #[error("{0}")]
+    Incomparable(Box<Self>),
+    /// The object does not exist.
+    #[error("Error from ostria (NotFound): {reason}\n  next: {next}")]
+    Missing {
+        /// What does not exist.
+        reason: String,
+        /// What the user can do.
+        next: String,
+    },
     /// A command in a pod ended with this exit code, which becomes the exit code of `ostria`.
     #[error("command terminated with exit code {0}")]
     Exit(u8),
@@ -42,10 +58,17 @@ impl Failure {
         Self::Blocked { reason: reason.to_string(), next: next.to_string() }
     }
 
-    /// The exit code of the process: 1 as with kubectl, unless a command in a pod ended with its own code.
+    /// Builds [`Failure::Missing`] from the reason and the next step.
+    pub fn missing(reason: impl Display, next: impl Display) -> Self {
+        Self::Missing { reason: reason.to_string(), next: next.to_string() }
+    }
+
+    /// The exit code of the process: 1 as with kubectl, unless a command in a pod ended with its own code. Comparisons
+    /// have the codes of `diff` and `kubectl diff`: 1 for a difference, 2 for a failure.
     pub fn code(&self) -> u8 {
         match self {
             Self::Exit(code) => *code,
+            Self::Incomparable(_) => 2,
             _ => 1,
         }
     }
@@ -58,6 +81,15 @@ fn lines(problems: &[Problem]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_difference_and_a_failed_comparison_have_the_exit_codes_of_diff() {
+        let differs = Failure::Differs { reason: "a differs".into(), next: "look".into() };
+        let failed = Failure::Incomparable(Box::new(Failure::missing("no pod a", "name another")));
+        assert_eq!((differs.code(), failed.code(), Failure::Exit(7).code()), (1, 2, 7));
+        assert_eq!(differs.to_string(), "error: a differs\n  next: look");
+        assert_eq!(failed.to_string(), "Error from ostria (NotFound): no pod a\n  next: name another");
+    }
 
     #[test]
     fn a_refusal_names_file_object_path_reason_and_next_step() {

@@ -63,7 +63,7 @@ async fn index() -> &'static str {
      /debug/registryz        services and their endpoints\n\
      /debug/instancesz       workloads\n\
      /debug/configz          objects in force, and rejected objects and warnings with reasons\n\
-     /debug/config_dump?proxy=POD.NAMESPACE  the configuration sent to a proxy\n\
+     /debug/config_dump?proxyID=POD.NAMESPACE  the configuration sent to a proxy\n\
      /debug/verdicts?kind=K&namespace=N&name=O  the status of each object, and the proxies' acknowledgements\n\
      /debug/verdicts?since=REVISION&wait=SECONDS  waits for a change and shows it\n\
      /debug/relations?kind=K&namespace=N&name=O  the routes, policies and pods related to an object\n\
@@ -223,7 +223,8 @@ async fn settle(State(debug): State<Debug>, Json(wait): Json<Wait>) -> Json<Verd
 
 #[derive(Deserialize)]
 struct Proxy {
-    #[serde(default)]
+    /// The proxy as `POD.NAMESPACE`; the parameter has istiod's name.
+    #[serde(default, rename = "proxyID", alias = "proxy")]
     proxy: String,
 }
 

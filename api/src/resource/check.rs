@@ -5,10 +5,10 @@ use super::document::{Problem, Refusal};
 use super::weight;
 use serde::{Deserialize, Serialize};
 
-/// One object to check.
+/// One object as a user wrote it.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Given {
-    /// The file that it comes from, with the line if known; only repeated in responses.
+    /// The file that it comes from, with the line if known; messages about the object repeat it.
     #[serde(default)]
     pub file: String,
     /// The object.
@@ -87,6 +87,15 @@ mod tests {
         let question = Question { objects };
         let text = serde_json::to_vec(&question).unwrap();
         assert_eq!(Question::read(&text).unwrap(), question);
+    }
+
+    #[test]
+    fn the_debug_form_of_a_question_omits_the_objects() {
+        let object = serde_json::json!({"kind": "Secret", "stringData": {"key": "s3cret-word"}});
+        let question = Question { objects: vec![Given { file: "a.yaml:3".into(), object }] };
+        for text in [format!("{question:?}"), format!("{question:#?}")] {
+            assert!(text.contains("a.yaml:3") && !text.contains("s3cret-word"), "{text}");
+        }
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub async fn exchange(state: &State, request: Request<Full<Bytes>>) -> Result<Re
         response.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let reason = String::from_utf8_lossy(&bytes).into_owned();
     Err(match status {
-        StatusCode::NOT_FOUND => Failure::Missing(reason),
+        StatusCode::NOT_FOUND => Failure::missing(reason, "see what is there with `ostria get pods -A`"),
         _ => broken(&reason),
     })
 }

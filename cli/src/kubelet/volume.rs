@@ -13,7 +13,7 @@ use crate::kubelet::security;
 use crate::kubelet::token::UnsignedToken;
 
 /// One file of a volume.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct File {
     /// Path inside the volume.
     pub path: String,
@@ -21,6 +21,13 @@ pub struct File {
     pub content: Vec<u8>,
     /// Its mode, if the user set one.
     pub mode: Option<u32>,
+}
+
+impl std::fmt::Debug for File {
+    /// Omits the content, which may be a Secret's.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("File").field("path", &self.path).field("mode", &self.mode).finish_non_exhaustive()
+    }
 }
 
 /// The owner of a volume's files.
@@ -248,6 +255,14 @@ mod tests {
             &Sources { config_map: &config_map, secret: &secret },
             &issue,
         )
+    }
+
+    #[test]
+    fn the_debug_form_of_a_volume_omits_what_its_files_contain() {
+        let content = "s3cret-word".as_bytes().to_vec();
+        let bytes = format!("{content:?}");
+        let text = format!("{:?}", Content::Files(vec![File { path: "key".into(), content, mode: None }]));
+        assert!(text.contains("key") && !text.contains("s3cret-word") && !text.contains(&bytes), "{text}");
     }
 
     fn files(volume: serde_json::Value) -> Vec<(String, String, Option<u32>)> {

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use api::resource::check::Given;
 use api::resource::document::Problem;
 use api::resource::object::Document;
 use serde_json::Value;
 
 use crate::manifest::object::Key;
-use crate::wire::Given;
 
 /// Reads files, folders (their files sorted by name) and `-` for standard input. Two definitions of one object are a
 /// problem.

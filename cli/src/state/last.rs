@@ -41,10 +41,14 @@ impl Last {
         let Some(wanted) = wanted else {
             let kept: Vec<String> = names(&self.folder);
             let kept: Vec<&str> = kept.iter().map(|name| name.trim_end_matches(".log")).collect();
-            return Err(Failure::Missing(format!(
+            let reason = format!(
                 "no mesh is running, and the last one saved no log of pod \"{pod}\" in namespace {namespace}; it saved those of {}",
                 kept.join(", ")
-            )));
+            );
+            return Err(Failure::missing(
+                reason,
+                "name one of these pods, or start the mesh with `ostria up`",
+            ));
         };
         let file = self.folder.join(format!("{begin}_{wanted}.log"));
         std::fs::read(&file)

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use api::resource::check::Given;
 use api::resource::descriptor::Descriptor;
 use api::resource::document::Problem;
 use api::resource::kind;
@@ -23,7 +24,7 @@ use crate::up::clock::now;
 use crate::up::context::Context;
 use crate::up::world::World;
 use crate::up::{host_ports, plane, publish, roots};
-use crate::wire::{Apply, ChangeResponse, Given, Outcome, Removal};
+use crate::wire::{Apply, ChangeResponse, Outcome, Removal};
 
 /// Creates or changes all of the objects, or none.
 pub async fn apply(context: &Arc<Context>, request: &Apply) -> ChangeResponse {

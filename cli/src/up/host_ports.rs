@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 
+use api::resource::check::Given;
 use api::resource::document::Problem;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +14,6 @@ use crate::manifest::object::Key;
 use crate::up::context::Context;
 use crate::up::gateway;
 use crate::up::world::Directory;
-use crate::wire::Given;
 
 /// Listeners that are open but not served yet.
 pub type Opened = Vec<(SocketAddrV4, std::net::TcpListener)>;

@@ -38,6 +38,9 @@ pub enum LookError {
         /// The containers of the pod.
         has: String,
     },
+    /// The pod has no sidecar and is no gateway.
+    #[error("pod {0} has no proxy; pods get one in namespaces with the label istio-injection=enabled")]
+    NoProxy(String),
     /// The pod has no namespaces yet.
     #[error("the pod has not started")]
     NotStarted,
@@ -144,6 +147,14 @@ pub fn find(context: &Context, target: &Target) -> Result<(PodKey, String), Look
         }
         None => Ok((key, app(entry).ok_or(LookError::NotStarted)?)),
     }
+}
+
+/// The pod that a target refers to and the container of its proxy.
+pub fn find_proxy(context: &Context, target: Target) -> Result<(PodKey, String), LookError> {
+    find(context, &Target { container: Some("istio-proxy".into()), ..target }).map_err(|error| match error {
+        LookError::NoContainer { pod, .. } => LookError::NoProxy(pod),
+        error => error,
+    })
 }
 
 fn pod(world: &World, target: &Target) -> Result<PodKey, LookError> {

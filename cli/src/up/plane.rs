@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use api::process::enroll::{Authority, EnrollError, enroll};
 use api::process::tls::expected::Expected;
+use api::resource::check::Given;
 use api::resource::document::Problem;
 use api::resource::relation::Related;
 use api::resource::verdict::{Verdicts, Wait};
@@ -28,7 +29,6 @@ use crate::up::inject::{HOST, Injector};
 use crate::up::progress::Progress;
 use crate::up::request::{RequestError, exchange};
 use crate::up::roots;
-use crate::wire::Given;
 use crate::wire::SELF;
 
 /// Why a server of the control plane has no token or certificate.
@@ -281,6 +281,12 @@ pub async fn relations(key: &Key) -> Result<Vec<Related>, RequestError> {
     let Key { group, kind, namespace, name } = key;
     let path = format!("/debug/relations?group={group}&kind={kind}&namespace={namespace}&name={name}");
     Ok(serde_json::from_slice(&request(PILOT_HTTP, http::Method::GET, &path, None).await?)?)
+}
+
+/// The configuration that pilot holds for the proxy of a pod, in the format of Envoy's `/config_dump`, without keys.
+pub async fn config_dump(namespace: &str, pod: &str) -> Result<Bytes, RequestError> {
+    let path = format!("/debug/config_dump?proxyID={pod}.{namespace}");
+    request(PILOT_HTTP, http::Method::GET, &path, None).await
 }
 
 /// For each proxy, whether it has the current configuration, as pilot reports it.

@@ -26,6 +26,7 @@ use crate::up::attach::ContainerRef;
 use crate::up::context::Context;
 use crate::up::files::PROGRAMS;
 use crate::up::look::LookError;
+use crate::up::request::RequestError;
 use crate::up::sandbox::Sandbox;
 use crate::up::world::PodKey;
 use crate::up::{attach, change, describe, gateway, look, plane, settle, stream, watch};
@@ -61,6 +62,7 @@ pub fn serve(context: &Arc<Context>, gateway: String, down: CancellationToken) -
         .route("/logs", post(logs))
         .route("/exec", post(exec))
         .route("/proxy", post(proxy))
+        .route("/pilot", post(pilot))
         .route("/down", post(end))
         .with_state(ServerState { context: Arc::clone(context), gateway, down });
     // The task ends with the runtime.
@@ -300,8 +302,8 @@ async fn exec(Extracted(known): Extracted<ServerState>, request: axum::extract::
 
 /// Sends a request to the admin interface of a pod's proxy, from inside the pod.
 async fn proxy(Extracted(known): Extracted<ServerState>, Json(query): Json<ProxyQuery>) -> Response {
-    let target = Target { container: Some("istio-proxy".into()), ..query.target };
-    let found = look::find(&known.context, &target).and_then(|(key, name)| unit(&known.context, &key, &name));
+    let found = look::find_proxy(&known.context, query.target)
+        .and_then(|(key, name)| unit(&known.context, &key, &name));
     let (pod, container, sandbox, address) = match found {
         Ok(unit) => unit,
         Err(reason) => return missing(&reason),
@@ -309,7 +311,9 @@ async fn proxy(Extracted(known): Extracted<ServerState>, Json(query): Json<Proxy
     let container_ref = ContainerRef { pod: &pod, container: &container, sandbox: &sandbox, address };
     let own = std::env::current_exe()
         .ok()
-        .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
+        .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
+        // The kernel marks the path of a program that was replaced while it runs, as by an update.
+        .map(|name| name.trim_end_matches(" (deleted)").to_owned());
     let program = format!("{PROGRAMS}/{}", own.unwrap_or_else(|| "ostria".into()));
     let mut command = vec![program, "fetch".into(), query.page];
     command.extend(query.post.then(|| "--post".into()));
@@ -323,6 +327,22 @@ async fn proxy(Extracted(known): Extracted<ServerState>, Json(query): Json<Proxy
             (StatusCode::BAD_GATEWAY, String::from_utf8_lossy(&words).into_owned()).into_response()
         }
         Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+    }
+}
+
+/// Returns the configuration that pilot holds for a pod's proxy.
+async fn pilot(Extracted(known): Extracted<ServerState>, Json(target): Json<Target>) -> Response {
+    let (namespace, pod) = match look::find_proxy(&known.context, target) {
+        Ok((key, _)) => key,
+        Err(error) => return missing(&error),
+    };
+    match plane::config_dump(&namespace, &pod).await {
+        Ok(dump) => ([("content-type", "application/json")], dump).into_response(),
+        Err(RequestError::Status { status: StatusCode::NOT_FOUND, .. }) => {
+            (StatusCode::NOT_FOUND, format!("the proxy of pod {pod} is not connected to pilot"))
+                .into_response()
+        }
+        Err(error) => (StatusCode::BAD_GATEWAY, format!("pilot {error}")).into_response(),
     }
 }
 

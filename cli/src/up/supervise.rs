@@ -7,6 +7,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use api::process::open_files;
+use api::resource::check::Given;
 use api::resource::descriptor::Descriptor;
 use api::resource::kind;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
@@ -43,7 +44,7 @@ use crate::up::world::{Directory, Shared};
 use crate::up::{change, controller, gateway, host_ports, look, marks, node, publish, refresh, server};
 use crate::view;
 use crate::view::summary::Hints;
-use crate::wire::{Apply, Given};
+use crate::wire::Apply;
 
 /// Runs a mesh until it is stopped.
 pub fn run(state: State, up: &Up) -> Result<(), Failure> {

@@ -42,7 +42,7 @@ pub struct Entry {
 }
 
 /// Objects and pods.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct World {
     /// All objects, as the users wrote them, with the fields that Kubernetes would allocate.
     pub objects: BTreeMap<Key, Value>,
@@ -58,6 +58,14 @@ pub struct World {
     pub revisions: BTreeMap<Key, Vec<Revision>>,
     /// The address that was allocated last.
     pub last_address: Option<Ipv4Addr>,
+}
+
+impl std::fmt::Debug for World {
+    /// Only counts, because objects may be Secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (objects, pods) = (self.objects.len(), self.pods.len());
+        f.debug_struct("World").field("objects", &objects).field("pods", &pods).finish_non_exhaustive()
+    }
 }
 
 impl World {
@@ -202,5 +210,23 @@ impl Shared {
         let mut receiver = self.counter.subscribe();
         receiver.mark_changed();
         receiver
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_debug_form_of_the_world_omits_the_objects() {
+        let key =
+            Key { group: String::new(), kind: "Secret".into(), namespace: "shop".into(), name: "key".into() };
+        let shared = Shared::default();
+        shared.change(|world| {
+            world.objects.insert(key, json!({"kind": "Secret", "stringData": {"key": "s3cret-word"}}));
+        });
+        let text = format!("{shared:?}");
+        assert!(text.contains("objects: 1") && !text.contains("s3cret-word"), "{text}");
     }
 }

@@ -1,8 +1,10 @@
 //! `ostria apply -f`.
 
+use api::resource::check::Given;
 use api::resource::document::Problem;
+use serde_json::{Value, json};
 
-use crate::arguments::{Apply, DryRun};
+use crate::arguments::{Apply, DryRun, Printed};
 use crate::client;
 use crate::failure::Failure;
 use crate::kubelet::check::check;
@@ -11,15 +13,17 @@ use crate::manifest::read;
 use crate::state::State;
 use crate::state::lock;
 use crate::verb::entry::Verb;
-use crate::verb::{print, settle};
+use crate::verb::{print, resource, settle};
 use crate::view::settle::Awaited;
-use crate::wire::{self, ChangeResponse, Given, Outcome};
+use crate::wire::{self, ChangeResponse, Outcome};
 
 impl Verb for Apply {
     const NAME: &'static str = "apply";
     const ABOUT: &'static str = "Create or update objects from files";
-    const EXAMPLES: &'static [&'static str] =
-        &["apply -f samples/bookinfo/networking/virtual-service-reviews-80-20.yaml"];
+    const EXAMPLES: &'static [&'static str] = &[
+        "apply -f samples/bookinfo/networking/virtual-service-reviews-80-20.yaml",
+        "apply -f samples/bookinfo --dry-run=server -o name",
+    ];
 
     fn run(self, state: &State) -> Result<(), Failure> {
         run(state, &self)
@@ -39,14 +43,28 @@ fn run(state: &State, apply: &Apply) -> Result<(), Failure> {
         DryRun::Server => " (server dry run)",
         DryRun::Client => " (dry run)",
     };
+    let line = |outcome: &Outcome| match apply.output {
+        None => format!("{} {}{suffix}\n", outcome.object, outcome.verdict),
+        Some(Printed::Name) => format!("{}\n", outcome.object),
+        Some(Printed::Json | Printed::Yaml) => String::new(),
+    };
     if apply.dry_run == DryRun::Client && lock::running(state).is_err() {
-        return print::response(&alone(&objects), suffix);
+        print::response(&alone(&objects), line)?;
+        show(apply.output, written(&objects));
+        return Ok(());
     }
     client::block_on(async {
         let request = wire::Apply { objects: objects.clone(), dry_run: apply.dry_run };
         let response: ChangeResponse = client::call(state, "/apply", &request).await?;
-        print::response(&response, suffix)?;
-        if apply.dry_run != DryRun::None || !apply.wait {
+        print::response(&response, line)?;
+        if apply.dry_run != DryRun::None {
+            show(apply.output, written(&objects));
+            return Ok(());
+        }
+        if matches!(apply.output, Some(Printed::Json | Printed::Yaml)) {
+            show(apply.output, stored(state, &objects).await?);
+        }
+        if !apply.wait {
             return Ok(());
         }
         let awaited = response.wanted.into_iter().zip(&objects);
@@ -54,6 +72,36 @@ fn run(state: &State, apply: &Apply) -> Result<(), Failure> {
             awaited.filter_map(|(wanted, given)| Awaited::new(wanted, given.file.clone())).collect();
         settle::wait(state, &awaited, apply.timeout).await
     })
+}
+
+/// The objects as the user wrote them.
+fn written(objects: &[Given]) -> Vec<Value> {
+    objects.iter().map(|given| given.object.clone()).collect()
+}
+
+/// The objects as the mesh stores them.
+async fn stored(state: &State, objects: &[Given]) -> Result<Vec<Value>, Failure> {
+    let mut found = Vec::new();
+    for given in objects {
+        let key = Key::of(&given.object);
+        // Objects that were accepted are of a known kind.
+        let Some(kind) = api::resource::kind::of(&key.group, &key.kind) else { continue };
+        found.push(resource::object(state, kind, &key.namespace, &key.name).await?);
+    }
+    Ok(found)
+}
+
+/// Prints objects: a single one by itself, several as a list.
+fn show(output: Option<Printed>, objects: Vec<Value>) {
+    let document = match <[Value; 1]>::try_from(objects) {
+        Ok([single]) => single,
+        Err(objects) => json!({"apiVersion": "v1", "kind": "List", "items": objects}),
+    };
+    match output {
+        Some(Printed::Json) => print::out(&print::json(&document)),
+        Some(Printed::Yaml) => print::out(&print::yaml(&document)),
+        Some(Printed::Name) | None => {}
+    }
 }
 
 /// Checks objects without a running mesh. Programs are not looked up, because that depends on the machine that runs the

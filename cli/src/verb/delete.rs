@@ -11,7 +11,8 @@ use crate::state::State;
 use crate::verb::entry::Verb;
 use crate::verb::{print, resource, settle};
 use crate::view::settle::Awaited;
-use crate::wire::{ChangeResponse, Given, Removal};
+use crate::wire::{ChangeResponse, Removal};
+use api::resource::check::Given;
 use api::resource::document::Problem;
 
 impl Verb for Delete {
@@ -32,7 +33,10 @@ impl Verb for Delete {
         let request = Removal { objects: objects.clone(), ignore_missing: true };
         let gone = client::block_on(async {
             let response: ChangeResponse = client::call(state, "/delete", &request).await?;
-            print::response(&response, "")?;
+            print::response(&response, |outcome| match &self.output {
+                Some(_) => format!("{}\n", outcome.object),
+                None => format!("{} {}\n", outcome.object, outcome.verdict),
+            })?;
             let gone: BTreeSet<String> =
                 response.outcomes.iter().map(|outcome| outcome.object.clone()).collect();
             let awaited = response.wanted.into_iter();

@@ -1,15 +1,13 @@
 //! `ostria describe`.
 
-use api::resource::kind;
-
 use crate::arguments::Describe;
 use crate::client;
 use crate::failure::Failure;
 use crate::state::State;
 use crate::verb::entry::Verb;
-use crate::verb::print;
+use crate::verb::{print, resource};
 use crate::view::describe;
-use crate::wire::{Description, Query};
+use crate::wire::Description;
 
 impl Verb for Describe {
     const NAME: &'static str = "describe";
@@ -24,28 +22,25 @@ impl Verb for Describe {
 
 /// Prints objects with the verdicts of pilot and the proxies, and with their events.
 fn run(state: &State, arguments: &Describe) -> Result<(), Failure> {
-    let (word, names) = match arguments.kind.split_once('/') {
-        Some((kind, name)) => (kind.to_string(), vec![name.to_string()]),
-        None => (arguments.kind.clone(), arguments.names.clone()),
-    };
-    let kind = kind::named(&word)
-        .ok_or_else(|| Failure::Missing(format!("the server doesn't have a resource type \"{word}\"")))?;
-    let namespace =
-        (!arguments.all_namespaces).then(|| arguments.namespace.clone().unwrap_or_else(|| "default".into()));
-    let names: Vec<Option<String>> =
-        if names.is_empty() { vec![None] } else { names.into_iter().map(Some).collect() };
+    let words: Vec<String> = std::iter::once(&arguments.kind).chain(&arguments.names).cloned().collect();
+    let selections = resource::selections(&words)?;
+    let namespace = (!arguments.all_namespaces).then(|| resource::namespace(arguments.namespace.as_ref()));
     let now = print::now();
     let mut texts = Vec::new();
-    for name in names {
-        let query = Query { kind: word.clone(), name: name.clone(), namespace: namespace.clone() };
-        let found: Vec<Description> = client::block_on(client::call(state, "/describe", &query))?;
-        if let Some(name) = name.filter(|_| found.is_empty()) {
-            return Err(Failure::Missing(format!("{} \"{name}\" not found", kind.plural)));
+    for selection in &selections {
+        let all = [None];
+        let names = selection.names.iter().map(Some);
+        for name in names.chain(all.into_iter().filter(|_| selection.names.is_empty())) {
+            let query = resource::query(selection.kind, name.map(String::as_str), namespace.as_deref());
+            let found: Vec<Description> = client::block_on(client::call(state, "/describe", &query))?;
+            if let Some(name) = name.filter(|_| found.is_empty()) {
+                return Err(resource::missing(selection.kind, name));
+            }
+            texts.extend(found.iter().map(|one| describe::render(one, now)));
         }
-        texts.extend(found.iter().map(|one| describe::render(one, now)));
     }
     if texts.is_empty() {
-        match namespace.filter(|_| kind.namespaced) {
+        match namespace.filter(|_| selections.iter().any(|selection| selection.kind.namespaced)) {
             Some(namespace) => eprintln!("No resources found in {namespace} namespace."),
             None => eprintln!("No resources found"),
         }

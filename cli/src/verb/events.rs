@@ -44,7 +44,7 @@ impl Verb for Events {
     const NAME: &'static str = "events";
     const ABOUT: &'static str = "List events, oldest first";
     const EXAMPLES: &'static [&'static str] =
-        &["events -A", "events --for pod/reviews-v1-x --types=Warning", "events --watch"];
+        &["events -A", "events --for deployment/reviews-v1", "events -A --types=Warning", "events --watch"];
 
     fn run(self, state: &State) -> Result<(), Failure> {
         let about = self.about.as_deref().map(about).transpose()?;

@@ -40,8 +40,10 @@ pub struct Exec {
 impl Verb for Exec {
     const NAME: &'static str = "exec";
     const ABOUT: &'static str = "Run a command in a container";
-    const EXAMPLES: &'static [&'static str] =
-        &["exec deployment/productpage-v1 -- curl -s http://reviews:9080/health", "exec -it web -- sh"];
+    const EXAMPLES: &'static [&'static str] = &[
+        "exec deployment/productpage-v1 -- curl -s http://reviews:9080/health",
+        "exec -it deployment/reviews-v1 -- sh",
+    ];
 
     fn run(self, state: &State) -> Result<(), Failure> {
         run(state, &self)

@@ -77,9 +77,9 @@ impl Verb for Get {
     const EXAMPLES: &'static [&'static str] = &[
         "get pods -A -l 'app in (reviews,ratings)'",
         "get pods,svc --show-labels",
-        "get virtualservice/reviews -o yaml",
+        "get virtualservice/bookinfo -o yaml",
         "get pods -w",
-        "get pods -o jsonpath={.items[*].status.podIP}",
+        "get pods -o 'jsonpath={.items[*].status.podIP}'",
     ];
 
     fn run(self, state: &State) -> Result<(), Failure> {
@@ -102,7 +102,7 @@ impl Verb for Get {
         }
         let lines: Vec<String> = absent.iter().map(ToString::to_string).collect();
         Err(match &absent[..] {
-            [Failure::Missing(reason)] => Failure::Missing(reason.clone()),
+            [single] => single.clone(),
             _ => {
                 lines[..lines.len() - 1].iter().for_each(|line| eprintln!("{line}"));
                 absent.into_iter().next_back().unwrap_or(Failure::Exit(1))

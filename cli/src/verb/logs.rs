@@ -18,7 +18,6 @@ use crate::state::last::Last;
 use crate::verb::entry::Verb;
 use crate::verb::{print, resource};
 use crate::wire::{LogQuery, Target};
-use api::resource::kind;
 
 /// `ostria logs`
 #[derive(Debug, Args)]
@@ -65,7 +64,7 @@ impl Verb for Logs {
     const EXAMPLES: &'static [&'static str] = &[
         "logs deployment/reviews-v2 -c istio-proxy -f",
         "logs -l app=reviews --all-containers --prefix --since 5m",
-        "logs web --previous",
+        "logs deployment/reviews-v2 --previous",
     ];
 
     fn run(self, state: &State) -> Result<(), Failure> {
@@ -110,7 +109,7 @@ impl Logs {
             let pod = self.pod.clone().unwrap_or_default();
             return Ok(vec![Source { pod, container: self.container.clone(), prefix: String::new() }]);
         }
-        let kind = kind::named("pods").ok_or_else(|| Failure::Missing("pods".into()))?;
+        let kind = resource::kind("pods")?;
         let pods: Vec<Value> =
             client::call(state, "/get", &resource::query(kind, None, Some(&namespace))).await?;
         let pods: Vec<Value> = match (&self.selector, &self.pod) {

@@ -66,6 +66,17 @@ mod tests {
     }
 
     #[test]
+    fn the_help_says_what_the_command_is_and_lists_the_verbs_before_the_rest() {
+        let help = command().render_help().to_string();
+        assert!(help.starts_with("A service mesh on one machine\n"), "{help}");
+        let position = |name: &str| help.find(&format!("\n  {name} ")).unwrap();
+        assert!(
+            position("up") < position("version") && position("version") < position("completion"),
+            "{help}"
+        );
+    }
+
+    #[test]
     fn every_example_of_a_verb_is_a_command_line_of_it() {
         for entry in TABLE {
             let help = entry.command().render_help().to_string();

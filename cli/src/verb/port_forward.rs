@@ -75,7 +75,7 @@ impl Verb for PortForward {
 impl PortForward {
     /// The pod to forward to, and the service if the user named one.
     async fn pod(&self, state: &State, namespace: &str) -> Result<(Value, Option<Value>), Failure> {
-        let pods_kind = kind::named("pods").ok_or_else(|| Failure::Missing("pods".into()))?;
+        let pods_kind = resource::kind("pods")?;
         let all = resource::query(pods_kind, None, Some(namespace));
         if let Some((word, name)) = self.target.split_once('/')
             && let Some(known) = kind::named(word).filter(|known| known.kind == "Service")
@@ -90,7 +90,10 @@ impl PortForward {
                     && text(pod, "/status/phase") == "Running"
                     && text(pod, "/metadata/deletionTimestamp").is_empty()
             });
-            let none = || Failure::Missing(format!("no running pod found for service \"{name}\""));
+            let none = || {
+                let reason = format!("no running pod is behind service \"{name}\"");
+                Failure::missing(reason, "compare its selector with `ostria get pods --show-labels`")
+            };
             return Ok((chosen.ok_or_else(none)?, Some(service)));
         }
         let target = Target { namespace: namespace.into(), pod: self.target.clone(), container: None };

@@ -9,7 +9,7 @@ use crate::arguments::Output;
 use crate::failure::Failure;
 use crate::manifest::read;
 use crate::view::colour;
-use crate::wire::ChangeResponse;
+use crate::wire::{ChangeResponse, Outcome};
 
 /// The value as JSON or YAML; `None` for other formats.
 pub fn document(value: &impl Serialize, output: Output) -> Option<String> {
@@ -60,17 +60,15 @@ fn has_colours(terminal: bool) -> bool {
     colour::is_wanted(terminal, variable("NO_COLOR").as_deref(), variable("TERM").as_deref())
 }
 
-/// Prints the result for each object; fails if there are problems.
-pub fn response(response: &ChangeResponse, suffix: &str) -> Result<(), Failure> {
+/// Prints the result for each object as a line; fails if there are problems.
+pub fn response(response: &ChangeResponse, line: impl Fn(&Outcome) -> String) -> Result<(), Failure> {
     for warning in read::located(response.warnings.clone()) {
         eprintln!("Warning: {}", warning.line());
     }
     if !response.problems.is_empty() {
         return Err(Failure::Refused(read::located(response.problems.clone())));
     }
-    for outcome in &response.outcomes {
-        out(&format!("{} {}{suffix}\n", outcome.object, outcome.verdict));
-    }
+    response.outcomes.iter().for_each(|outcome| out(&line(outcome)));
     match &response.trouble {
         None => Ok(()),
         Some(trouble) => Err(Failure::NotInForce(vec![Problem {

@@ -9,8 +9,8 @@ use crate::failure::Failure;
 use crate::state::State;
 use crate::verb::entry::Verb;
 use crate::verb::{print, resource};
-use crate::view::proxy::{clusters, dump, endpoints, listeners, routes, secrets};
-use crate::wire::{ProxyQuery, Target};
+use crate::view::proxy::{clusters, dump, ecds, endpoints, listeners, routes, secrets};
+use crate::wire::ProxyQuery;
 
 /// `ostria proxy-config`
 #[derive(Debug, Args)]
@@ -18,7 +18,7 @@ pub struct ProxyConfig {
     /// Part of the configuration to print
     #[arg(value_enum)]
     part: Part,
-    /// Name of the pod, or deployment/NAME
+    /// Name of the pod, also as POD.NAMESPACE or deployment/NAME
     pod: String,
     /// Namespace of the pod
     #[arg(short, long)]
@@ -55,7 +55,7 @@ enum Part {
     /// Configuration that the proxy started with
     #[value(alias = "b")]
     Bootstrap,
-    /// Extension configurations (ECDS); pilot sends none
+    /// Extension configurations (ECDS); pilot sends filters as parts of listeners
     Ecds,
     /// Log level, which this command can change
     Log,
@@ -80,8 +80,7 @@ impl Verb for ProxyConfig {
 }
 
 fn question(arguments: &ProxyConfig, page: String, post: bool) -> ProxyQuery {
-    let namespace = resource::namespace(arguments.namespace.as_ref());
-    ProxyQuery { target: Target { namespace, pod: arguments.pod.clone(), container: None }, page, post }
+    ProxyQuery { target: resource::proxy(&arguments.pod, arguments.namespace.as_ref()), page, post }
 }
 
 /// Prints or changes the log level of the proxy.
@@ -136,7 +135,7 @@ fn show(state: &State, arguments: &ProxyConfig) -> Result<(), Failure> {
             Part::Routes => routes::render(&given),
             Part::Endpoints => endpoints::render(&given),
             Part::Secrets => secrets::render(&given, print::now()),
-            Part::Ecds => "NAME   TYPE\n".into(),
+            Part::Ecds => ecds::render(&given),
             Part::Clusters | Part::Bootstrap | Part::Log | Part::All => clusters::render(&given),
         })
         .collect();

@@ -1,6 +1,7 @@
-//! `ostria proxy-status`.
+//! `ostria proxy-status`: all proxies in a table, or one proxy's configuration compared with pilot's.
 
 use clap::Args;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::arguments::Output;
@@ -8,16 +9,18 @@ use crate::client;
 use crate::failure::Failure;
 use crate::state::State;
 use crate::verb::entry::Verb;
-use crate::verb::print;
+use crate::verb::{print, resource};
+use crate::view::proxy::compare::Comparison;
 use crate::view::sync;
-use crate::wire::Status;
+use crate::wire::{ProxyQuery, Status, Target};
 
 /// `ostria proxy-status`
 #[derive(Debug, Args)]
 pub struct ProxyStatus {
-    /// Only the proxies of pods whose name begins with this, as NAME or NAME.NAMESPACE
+    /// Compare what pilot holds for this pod's proxy with what the proxy runs. The pod is named as POD, POD.NAMESPACE or
+    /// deployment/NAME. The exit code is 1 if they differ, and 2 if they cannot be compared
     pod: Option<String>,
-    /// Only the proxies of this namespace
+    /// Only the proxies of this namespace, or the namespace of the pod
     #[arg(short, long)]
     namespace: Option<String>,
     /// Format: table, json or yaml
@@ -28,34 +31,98 @@ pub struct ProxyStatus {
 impl Verb for ProxyStatus {
     const NAME: &'static str = "proxy-status";
     const ALIASES: &'static [&'static str] = &["ps"];
-    const ABOUT: &'static str = "Show whether each proxy is in sync with pilot, by type";
-    const EXAMPLES: &'static [&'static str] = &["proxy-status", "proxy-status reviews -n default"];
+    const ABOUT: &'static str = "Show whether proxies have what pilot sent, or compare one proxy with pilot";
+    const EXAMPLES: &'static [&'static str] = &[
+        "proxy-status",
+        "proxy-status deployment/reviews-v1",
+        "proxy-status deployment/istio-ingressgateway -n istio-system -o json",
+    ];
 
     fn run(self, state: &State) -> Result<(), Failure> {
-        let status: Status = client::block_on(client::call(state, "/status", &()))?;
-        let all = status.proxies.as_array().ok_or_else(|| {
-            Failure::blocked("pilot does not answer", "look at the log of pilot in the state folder")
-        })?;
-        let proxies: Vec<Value> = all.iter().filter(|proxy| self.is_wanted(proxy)).cloned().collect();
-        if let (Some(pod), true) = (&self.pod, proxies.is_empty()) {
-            return Err(Failure::Missing(format!("no proxy of a pod \"{pod}\" is connected")));
+        if self.output == Output::Name {
+            return Err(Failure::blocked(
+                "-o name is not supported by proxy-status",
+                "use -o table, json or yaml",
+            ));
         }
-        match print::document(&proxies, self.output) {
-            Some(text) => print::out(&text),
-            None => {
-                print::table(&sync::render(&proxies, env!("CARGO_PKG_VERSION")));
-                print::out(&sync::refusals(&proxies));
-            }
+        match &self.pod {
+            None => list(state, &self),
+            Some(pod) => compare(state, &resource::proxy(pod, self.namespace.as_ref()), self.output),
         }
-        Ok(())
     }
 }
 
-impl ProxyStatus {
-    fn is_wanted(&self, proxy: &Value) -> bool {
-        let known = proxy["proxy"].as_str().unwrap_or_default();
-        let (_, namespace) = known.rsplit_once('.').unwrap_or((known, ""));
-        self.pod.as_ref().is_none_or(|pod| known.starts_with(pod.trim_start_matches("pod/")))
-            && self.namespace.as_ref().is_none_or(|wanted| wanted == namespace)
+fn list(state: &State, arguments: &ProxyStatus) -> Result<(), Failure> {
+    let wanted = |name: &str| {
+        let namespace = name.rsplit_once('.').map_or("", |(_, namespace)| namespace);
+        arguments.namespace.as_ref().is_none_or(|wanted| wanted == namespace)
+    };
+    let proxies = client::block_on(proxies(state, wanted))?;
+    match print::document(&proxies, arguments.output) {
+        Some(text) => print::out(&text),
+        None => {
+            print::table(&sync::render(&proxies, env!("CARGO_PKG_VERSION")));
+            print::out(&sync::refusals(&proxies));
+        }
+    }
+    Ok(())
+}
+
+/// Pilot's rows of the proxies whose name, `POD.NAMESPACE`, is wanted.
+async fn proxies(state: &State, wanted: impl Fn(&str) -> bool) -> Result<Vec<Value>, Failure> {
+    let status: Status = client::call(state, "/status", &()).await?;
+    let all = status.proxies.as_array().ok_or_else(|| {
+        Failure::blocked("pilot does not answer", "look at the log of pilot in the state folder")
+    })?;
+    Ok(all.iter().filter(|proxy| wanted(proxy["proxy"].as_str().unwrap_or_default())).cloned().collect())
+}
+
+/// The result of a comparison, for scripts.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report<'a> {
+    proxy: &'a str,
+    matches: bool,
+    #[serde(flatten)]
+    comparison: &'a Comparison,
+    /// The resources that the proxy has rejected, with the reasons.
+    refusals: &'a Value,
+}
+
+fn compare(state: &State, target: &Target, output: Output) -> Result<(), Failure> {
+    let asked = client::block_on(async {
+        // A deployment may have several pods: all requests are about the same one.
+        let target: Target = client::call(state, "/find", target).await?;
+        let name = format!("{}.{}", target.pod, target.namespace);
+        let pilot: Value = client::call(state, "/pilot", &target).await?;
+        let query = ProxyQuery { target, page: "/config_dump?include_eds".into(), post: false };
+        let proxy: Value = client::call(state, "/proxy", &query).await?;
+        let rows = proxies(state, |known| known == name).await?;
+        Ok((name, Comparison::of(&pilot, &proxy), rows))
+    });
+    let (name, comparison, rows) = asked.map_err(|failure| Failure::Incomparable(Box::new(failure)))?;
+    let refusals: Value =
+        rows.iter().filter_map(|row| row["refusals"].as_array()).flatten().cloned().collect();
+    let matches = comparison.matches();
+    let report = Report { proxy: &name, matches, comparison: &comparison, refusals: &refusals };
+    match print::document(&report, output) {
+        Some(text) => print::out(&text),
+        None => {
+            print::out(&comparison.render());
+            print::out(&sync::refusals(&rows));
+        }
+    }
+    if matches { Ok(()) } else { Err(differs(&name, &refusals)) }
+}
+
+fn differs(name: &str, refusals: &Value) -> Failure {
+    let refuses = refusals.as_array().is_some_and(|refusals| !refusals.is_empty());
+    Failure::Differs {
+        reason: format!("proxy {name} does not run the configuration that pilot holds for it"),
+        next: if refuses {
+            "correct the object that the refused resource was made from".into()
+        } else {
+            "a change may be on its way: run the command again".into()
+        },
     }
 }

@@ -1,5 +1,6 @@
 //! Parses the kinds and names of a command line, and reads and changes the objects that they name.
 
+use api::resource::check::Given;
 use api::resource::descriptor::Descriptor;
 use api::resource::kind;
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use crate::client;
 use crate::failure::Failure;
 use crate::manifest::object::{Key, desired};
 use crate::state::State;
-use crate::wire::{Apply, ChangeResponse, Given, Outcome, Query};
+use crate::wire::{Apply, ChangeResponse, Outcome, Query, Target};
 
 /// Objects of one kind that the user named.
 #[derive(Debug, Clone)]
@@ -29,7 +30,7 @@ pub fn selections(words: &[String]) -> Result<Vec<Selection>, Failure> {
             let mut kinds: Vec<_> =
                 kind::in_category(word).filter(|kind| !kind.versions.is_empty()).collect();
             if kinds.is_empty() {
-                kinds.push(known(word)?);
+                kinds.push(kind(word)?);
             }
             selections.extend(kinds.into_iter().map(|kind| Selection { kind, names: names.to_vec() }));
         }
@@ -41,7 +42,7 @@ pub fn selections(words: &[String]) -> Result<Vec<Selection>, Failure> {
             let reason = "there is no need to specify a resource type as a separate argument when passing arguments in resource/name form";
             return Err(Failure::blocked(reason, "write TYPE NAME… or TYPE/NAME…"));
         };
-        let kind = known(word)?;
+        let kind = kind(word)?;
         match selections.iter_mut().find(|selection| std::ptr::eq(selection.kind, kind)) {
             Some(selection) => selection.names.push(name.into()),
             None => selections.push(Selection { kind, names: vec![name.into()] }),
@@ -65,9 +66,10 @@ pub fn one(words: &[String], verb: &str, kinds: &[&str]) -> Result<(&'static Des
     }
 }
 
-fn known(word: &str) -> Result<&'static Descriptor, Failure> {
+/// The kind of this name: singular, plural or short name.
+pub fn kind(word: &str) -> Result<&'static Descriptor, Failure> {
     kind::named(word)
-        .ok_or_else(|| Failure::Missing(format!("the server doesn't have a resource type \"{word}\"")))
+        .ok_or_else(|| Failure::missing(format!("the server doesn't have a resource type \"{word}\""), TYPES))
 }
 
 /// The name of this kind that the supervisor matches to no other kind.
@@ -85,6 +87,18 @@ pub fn namespace(given: Option<&String>) -> String {
     given.cloned().unwrap_or_else(|| "default".into())
 }
 
+/// The pod of a proxy that the user named as istioctl does: `[TYPE/]NAME[.NAMESPACE]`. A namespace of its own overrides
+/// one behind the name.
+pub fn proxy(word: &str, namespace: Option<&String>) -> Target {
+    let (name, behind) = word.rsplit_once('.').map_or((word, None), |(name, behind)| (name, Some(behind)));
+    let (pod, namespace) = match (namespace, behind) {
+        (None, Some(behind)) => (name, behind.to_string()),
+        (Some(given), Some(behind)) if given == behind => (name, given.clone()),
+        (given, _) => (word, self::namespace(given)),
+    };
+    Target { namespace, pod: pod.into(), container: None }
+}
+
 /// Reads an object that must exist.
 pub async fn object(state: &State, kind: &Descriptor, namespace: &str, name: &str) -> Result<Value, Failure> {
     let query = query(kind, Some(name), Some(namespace));
@@ -94,7 +108,11 @@ pub async fn object(state: &State, kind: &Descriptor, namespace: &str, name: &st
 
 /// The failure for an object that does not exist.
 pub fn missing(kind: &Descriptor, name: &str) -> Failure {
-    Failure::Missing(format!("{} \"{name}\" not found", exact(kind)))
+    let kind = exact(kind);
+    Failure::missing(
+        format!("{kind} \"{name}\" not found"),
+        format!("see what is there with `ostria get {kind} -A`"),
+    )
 }
 
 /// Changes an object that must exist, with the same effect as `apply` of an edited file.
@@ -161,6 +179,27 @@ mod tests {
         assert!(said("pods,widgets").is_err());
         assert!(said("pod/a b").unwrap_err().contains("no need to specify"));
         assert!(said("pod/").is_err());
+    }
+
+    #[test]
+    fn a_proxy_is_named_as_istioctl_names_it() {
+        let cases = [
+            ("web", None, "default", "web"),
+            ("web", Some("shop"), "shop", "web"),
+            ("web.shop", None, "shop", "web"),
+            ("web.shop", Some("shop"), "shop", "web"),
+            ("web.v1", Some("shop"), "shop", "web.v1"),
+            ("deploy/web", None, "default", "deploy/web"),
+            ("deploy/web.shop", None, "shop", "deploy/web"),
+        ];
+        for (word, given, namespace, pod) in cases {
+            let target = proxy(word, given.map(str::to_string).as_ref());
+            assert_eq!(
+                (target.namespace.as_str(), target.pod.as_str()),
+                (namespace, pod),
+                "{word} {given:?}"
+            );
+        }
     }
 
     #[test]

@@ -154,8 +154,7 @@ async fn restart(state: &State, target: &Target) -> Result<(), Failure> {
 
 async fn revisions(state: &State, object: &Value) -> Result<Vec<Revision>, Failure> {
     let key = Key::of(object);
-    let kind =
-        api::resource::kind::of(&key.group, &key.kind).ok_or_else(|| Failure::Missing(key.to_string()))?;
+    let kind = resource::kind(&key.kind)?;
     client::call(state, "/history", &resource::query(kind, Some(&key.name), Some(&key.namespace))).await
 }
 

@@ -5,6 +5,7 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use api::resource::check::Given;
 use api::resource::document::Problem;
 use api::resource::relation::Related;
 use api::resource::verdict::{ObjectVerdict, ProxyAnswer, Verdicts, Wanted};
@@ -42,8 +43,8 @@ impl Mount {
 }
 
 /// Everything that a process in a container needs. It is written to a file that only the supervisor's user can read,
-/// because the environment may contain secrets.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// because the environment may contain secrets. For the same reason it has no `Debug`.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
     /// The program and its arguments.
     pub command: Vec<String>,
@@ -154,15 +155,6 @@ pub enum Report {
     },
 }
 
-/// One object as the user wrote it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Given {
-    /// The file, with the line if it is known.
-    pub file: String,
-    /// The object.
-    pub object: Value,
-}
-
 /// A request to apply objects.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Apply {
@@ -197,8 +189,8 @@ pub struct ChangeResponse {
     pub trouble: Option<String>,
 }
 
-/// An object for `describe`, with everything related to it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// An object for `describe`, with everything related to it. It has no `Debug`, because the object may be a Secret.
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Description {
     /// The object, with its status.
     pub object: Value,
@@ -313,8 +305,8 @@ pub struct Revision {
     pub cause: String,
 }
 
-/// A change to a watched object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A change to a watched object. It has no `Debug`, because the object may be a Secret.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
 pub enum Watched {
     /// The object exists: it did when the watch began, or it was created.
@@ -391,5 +383,22 @@ pub mod frame {
         bytes.extend_from_slice(&(content.len() as u32).to_be_bytes());
         bytes.extend_from_slice(content);
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_debug_form_of_a_request_names_the_files_and_omits_the_objects() {
+        let object = json!({"kind": "Secret", "stringData": {"key": "s3cret-word"}});
+        let objects = vec![Given { file: "a.yaml:3".into(), object }];
+        let apply = Apply { objects: objects.clone(), dry_run: DryRun::None };
+        let removal = Removal { objects, ignore_missing: false };
+        for text in [format!("{apply:?}"), format!("{apply:#?}"), format!("{removal:?}")] {
+            assert!(text.contains("a.yaml:3") && !text.contains("s3cret-word"), "{text}");
+        }
     }
 }

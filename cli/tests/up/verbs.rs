@@ -187,3 +187,74 @@ fn a_folder_with_copies_is_deleted_and_missing_objects_are_named() {
     assert!(String::from_utf8_lossy(&result.stderr).contains("Pod default/none"));
     assert!(mesh.run(&["delete", "-f", path, "--ignore-not-found"]).status.success());
 }
+
+#[test]
+fn changes_are_printed_for_scripts_and_errors_say_what_to_do_next() {
+    let mesh = Mesh::new(&pod("a", SLEEP));
+    mesh.up();
+    let note =
+        |name: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{k: v}}\n");
+    let file = mesh.path("yaml/all.yaml");
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, note("one")).unwrap();
+    assert_eq!(mesh.ok(&["apply", "-f", path, "--dry-run=server", "-o", "name"]), "configmap/one\n");
+    let parsed = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    let stored = parsed(mesh.ok(&["apply", "-f", path, "-o", "json"]));
+    assert!(stored["metadata"]["uid"].is_string() && stored["data"]["k"] == "v", "{stored}");
+    std::fs::write(&file, [note("one"), note("two")].join("---\n")).unwrap();
+    let both = parsed(mesh.ok(&["apply", "-f", path, "-o", "json"]));
+    assert_eq!((&both["kind"], both["items"].as_array().unwrap().len()), (&"List".into(), 2), "{both}");
+    let shown = mesh.ok(&["describe", "cm/one", "cm/two"]);
+    let names = shown.lines().filter_map(|line| line.strip_prefix("Name:")).map(str::trim);
+    assert_eq!(names.collect::<Vec<_>>(), ["one", "two"], "{shown}");
+    assert_eq!(mesh.ok(&["delete", "cm", "one", "two", "-o", "name"]), "configmap/one\nconfigmap/two\n");
+
+    for line in [
+        &["get", "cm", "one"][..],
+        &["get", "nonesuch"],
+        &["describe", "cm", "one"],
+        &["describe", "pod/a", "nonesuch/b"],
+        &["logs", "b"],
+        &["logs", "a", "-c", "b"],
+        &["logs", "a", "--previous"],
+        &["exec", "b", "--", "true"],
+        &["port-forward", "svc/b", "80"],
+        &["port-forward", "b", "80"],
+        &["scale", "deploy/b", "--replicas=1"],
+        &["scale", "pod/a", "--replicas=1"],
+        &["rollout", "status", "deploy/b"],
+        &["delete", "cm", "one"],
+        &["proxy-config", "routes", "a"],
+        &["proxy-status", "a"],
+    ] {
+        let words = mesh.fails(line);
+        assert!(words.contains("\n  next: "), "{line:?}: {words}");
+    }
+    let output = mesh.run(&["proxy-status", "a"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("pod a has no proxy"));
+}
+
+#[test]
+fn the_content_of_a_secret_is_in_no_message_and_no_log() {
+    let mesh = Mesh::new(&pod("a", SLEEP));
+    mesh.up();
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: key}\nstringData: {k: s3cret-word}\n";
+    let applied = mesh.apply(secret);
+    assert!(applied.status.success());
+    // The second object is refused, and with it the whole request.
+    let refused = mesh.apply(
+        &[secret.replace("word", "word-2").as_str(), &pod("bad", "command: [nonesuch]")].join("---\n"),
+    );
+    assert!(!refused.status.success());
+    let mut texts = vec![applied.stdout, applied.stderr, refused.stdout, refused.stderr];
+    texts.push(mesh.ok(&["describe", "secret", "key"]).into_bytes());
+    texts.push(mesh.ok(&["events", "-A", "-o", "json"]).into_bytes());
+    let folder = mesh.path("home/state/logs");
+    let logs = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    texts.extend(logs.filter(|path| path.is_file()).map(|path| std::fs::read(path).unwrap()));
+    for text in texts {
+        let text = String::from_utf8_lossy(&text);
+        assert!(!text.contains("s3cret-word"), "{text}");
+    }
+}

@@ -3,6 +3,7 @@
 //! product.
 
 use crate::words;
+use api::resource::check::Given;
 use cli::kubelet::check;
 use cli::kubelet::environment::Sources;
 use cli::kubelet::field::Place;
@@ -10,7 +11,7 @@ use cli::kubelet::mount::{Host, Kind, plan};
 use cli::kubelet::volume::{self, Content};
 use cli::manifest::object::Key;
 use cli::manifest::read;
-use cli::wire::{Given, Mount};
+use cli::wire::Mount;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};

@@ -57,6 +57,28 @@ fn proxies(mesh: &Mesh) {
     let kinds = dump["configs"].as_array().map_or(0, Vec::len);
     assert!(kinds >= 5, "a dump has Envoy's sections: {kinds}");
     assert!(!all.contains("PRIVATE KEY"), "a key is shown");
+    assert_eq!(show("ecds", &[]), "No ECDS configuration\n");
+    compared(mesh);
+}
+
+/// Checks that each kind of proxy runs what pilot holds for it, and that scripts can tell this from a failure.
+fn compared(mesh: &Mesh) {
+    for pod in ["deployment/productpage-v1", "deployment/istio-ingressgateway.istio-system"] {
+        let text = mesh.ostria(&["proxy-status", pod]).text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert_eq!((lines[0], lines[1], lines[3]), ("Clusters Match", "Listeners Match", "Endpoints Match"));
+        assert!(lines[2].starts_with("Routes Match (RDS last loaded at "), "{text}");
+    }
+    let json = mesh.ostria(&["proxy-status", "deployment/reviews-v1", "-o", "json"]).text();
+    let report: Value = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {json}"));
+    assert_eq!(
+        (&report["matches"], &report["routes"]),
+        (&Value::Bool(true), &serde_json::json!([])),
+        "{json}"
+    );
+    let outcome = mesh.ostria(&["proxy-status", "nonesuch"]);
+    assert_eq!(outcome.code, 2, "{outcome}");
 }
 
 /// Checks that pods cannot read the mesh's internals, only metrics and health.
@@ -64,7 +86,7 @@ fn pods_cannot_read_internals(mesh: &Mesh) {
     let reviews = mesh.pods("default", "app", "reviews").remove(0);
     let pilot = "http://10.244.0.1:15014";
     for (path, status) in [
-        (format!("/debug/config_dump?proxy={}.default", reviews.name), "403"),
+        (format!("/debug/config_dump?proxyID={}.default", reviews.name), "403"),
         ("/debug/syncz".into(), "403"),
         ("/debug".into(), "403"),
         ("/metrics".into(), "200"),

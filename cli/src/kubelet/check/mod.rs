@@ -6,6 +6,7 @@ pub mod metadata;
 
 pub mod format;
 
+use api::resource::check::Given;
 use api::resource::document::Problem;
 use api::resource::kind::{self, Kind, KindLookup};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Probe};
@@ -14,7 +15,6 @@ use serde_json::Value;
 use crate::kubelet::template::{pod_place, pod_spec};
 use crate::kubelet::{address, host_port, limit, rules, security, shape, support};
 use crate::manifest::object::{Key, group, text};
-use crate::wire::Given;
 
 /// Returns whether a program exists.
 pub type Programs<'a> = &'a dyn Fn(&str) -> bool;

@@ -1,6 +1,9 @@
-//! Pure. `ostria proxy-config`: a proxy's `/config_dump` as tables like istioctl's.
+//! Pure. `ostria proxy-config` and `ostria proxy-status POD`: a proxy's `/config_dump` as tables like istioctl's, and
+//! compared with pilot's.
 
 pub mod clusters;
+pub mod compare;
+pub mod ecds;
 pub mod endpoints;
 pub mod listeners;
 pub mod routes;

@@ -35,9 +35,21 @@ fn rows(configuration: &Value) -> Vec<Vec<String>> {
         .collect()
 }
 
+/// The names of a virtual host, without those that only add a port or the suffix of the cluster to another name.
 fn domains(host: &Value) -> String {
-    let domains: Vec<&str> =
-        host["domains"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let all: Vec<&str> = host["domains"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let has_port = |name: &str| {
+        name.rsplit_once(':').is_some_and(|(host, port)| {
+            (!host.contains(':') || host.ends_with(']')) && port.parse::<u16>().is_ok()
+        })
+    };
+    let is_longer = |name: &&str| {
+        SUFFIXES.iter().filter_map(|suffix| name.strip_suffix(suffix)).any(|short| all.contains(&short))
+    };
+    let domains: Vec<&str> = match &all[..] {
+        [single] => vec![single],
+        _ => all.iter().copied().filter(|name| !has_port(name) && !is_longer(name)).collect(),
+    };
     let first = domains.iter().take(2).copied().collect::<Vec<_>>().join(", ");
     match domains.len() {
         0..=2 => first,
@@ -59,10 +71,37 @@ fn matched(condition: &Value) -> String {
     if headers == 0 { path } else { format!("{path} +{headers} header") }
 }
 
+const SUFFIXES: [&str; 2] = [".svc.cluster.local", ".svc"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn the_names_of_a_host_are_shown_as_istioctl_shows_them() {
+        let cases = [
+            (json!([]), ""),
+            (json!(["*:80"]), "*:80"),
+            (
+                json!([
+                    "a.b.svc.cluster.local",
+                    "a.b.svc.cluster.local:80",
+                    "a",
+                    "a.b.svc",
+                    "a.b",
+                    "10.0.0.1:80",
+                    "10.0.0.1"
+                ]),
+                "a, a.b + 1 more...",
+            ),
+            (json!(["[fd00::1]", "[fd00::1]:80"]), "[fd00::1]"),
+            (json!(["a.svc", "b.svc.cluster.local"]), "a.svc, b.svc.cluster.local"),
+        ];
+        for (domains, expected) in cases {
+            assert_eq!(super::domains(&json!({"domains": domains})), expected, "{domains}");
+        }
+    }
 
     #[test]
     fn routes_show_host_match_and_origin() {
