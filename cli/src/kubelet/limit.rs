@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use api::resource::check::Given;
 use api::resource::document::Problem;
 use api::resource::quantity;
 use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceRequirements};
@@ -12,7 +13,6 @@ use serde_json::Value;
 use crate::kubelet::delegation::Lack;
 use crate::kubelet::template::{pod_place, pod_spec};
 use crate::manifest::object::Key;
-use api::resource::check::Given;
 
 /// The limits of a container or a pod. `None` is unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -194,7 +194,7 @@ fn http_routes_are_refused_with_path_and_reason() {
         ("corsPolicy: {unmatchedPreflights: MAYBE}", "corsPolicy.unmatchedPreflights: `MAYBE` is not known"),
         (
             "timeout: '5'",
-            "timeout: `5` is not a duration: its units are ns, us, ms, s, m and h; write it as 24h, 1h30m or 100ms",
+            "timeout: `5` is not a duration: the units are ns, us, ms, s, m and h; write it as 24h, 1h30m or 100ms",
         ),
         ("timeout: 0.5ms", "timeout: `0.5ms` is too short"),
         ("timeout: 1.5ms", "timeout: `1.5ms` is more precise than a millisecond"),
