@@ -1,6 +1,8 @@
 //! The shell that all server processes share: logging, readiness, metrics, admin pages, TLS, and serving with a
 //! graceful shutdown. Exists so that all binaries start, report and stop in the same way.
 
+pub mod own_certificate;
+
 pub mod dns;
 pub mod enroll;
 

@@ -1,12 +1,13 @@
 //! Rotation of the mesh's roots, at every possible moment.
 
 use super::*;
-use api::certificate::{self, CertificateService, IstioCertificateRequest, IstioCertificateResponse};
-use api::process::serve;
+use crate::certificate::{self, CertificateService, IstioCertificateRequest, IstioCertificateResponse};
+use crate::process::serve;
+use crate::process::tls::expected::Expected;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose, SanType};
 use std::sync::Mutex;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tonic::{Request, Response, Status};
 
@@ -55,7 +56,7 @@ impl Root {
     }
 }
 
-/// A certificate authority that the test controls, and the files that pilot reads.
+/// A certificate authority that the test controls, and the files that the server reads.
 struct Mesh {
     folder: TempDir,
     address: String,
@@ -128,25 +129,29 @@ impl Mesh {
     }
 }
 
-/// Whether pilot and a client accept each other, when the client's certificate is of one root and it trusts another.
-async fn handshake(pilot: Arc<Serving>, of: &Root, trusts: &Root) -> (bool, bool) {
+/// Whether the server and a client accept each other, when the client's certificate is of one root and it trusts another.
+async fn handshake(server: Arc<Serving>, of: &Root, trusts: &Root) -> (bool, bool) {
     let roots = tls::roots_from_pem(trusts.pem().as_bytes()).unwrap();
     let own = enroll::key_pair(&of.workload("shop/sa/web")).unwrap();
     let client = tls::client_config(tls::mesh_servers(roots, Accept::Any), Some(own)).unwrap();
     let (near, far) = tokio::io::duplex(64 * 1024);
-    let name = rustls::pki_types::ServerName::try_from("pilot").unwrap();
+    let name = rustls::pki_types::ServerName::try_from("server").unwrap();
     let connector = TlsConnector::from(Arc::new(client));
     let (client, server) =
-        tokio::join!(connector.connect(name, near), TlsAcceptor::from(pilot.config.clone()).accept(far));
+        tokio::join!(connector.connect(name, near), TlsAcceptor::from(server.config.clone()).accept(far));
     (server.is_ok(), client.is_ok())
 }
 
-async fn admits(pilot: &Arc<Serving>, of: &Root, shown: &Root) -> bool {
-    handshake(pilot.clone(), of, shown).await.0
+async fn admits(server: &Arc<Serving>, of: &Root, shown: &Root) -> bool {
+    handshake(server.clone(), of, shown).await.0
 }
 
 fn domain() -> TrustDomain {
     "cluster.local".parse().unwrap()
+}
+
+fn clients() -> [Clients; 1] {
+    [Clients::Mesh(domain())]
 }
 
 fn both(one: &Root, other: &Root) -> String {
@@ -165,7 +170,7 @@ async fn roots_that_change_during_a_signing_request_are_noticed() {
     let (old, new) = (Arc::new(Root::new("old")), Root::new("new"));
     let mesh = Mesh::new(&old).await;
     *mesh.responses.meanwhile.lock().unwrap() = Some(both(&old, &new));
-    let (own, _) = obtain(&mesh.authority(), &domain(), None).await.unwrap();
+    let (own, _) = obtain(&mesh.authority(), &clients(), None).await.unwrap();
     tokio::time::pause();
     let noticed = tokio::time::timeout(LOOK_AGAIN * 2, other_roots(&mesh.authority(), &own.roots)).await;
     assert_eq!(noticed.unwrap(), both(&old, &new).into_bytes());
@@ -180,7 +185,7 @@ async fn clients_are_verified_with_the_roots_of_the_file_whatever_the_authority_
     for (file, bundle, admitted) in [(&two, &one, true), (&one, &two, false)] {
         mesh.publish(file);
         mesh.responses.bundle.lock().unwrap().clone_from(bundle);
-        let (_, config) = obtain(&mesh.authority(), &domain(), None).await.unwrap();
+        let (_, [config]) = obtain(&mesh.authority(), &clients(), None).await.unwrap();
         assert!(admits(&config, &old, &old).await);
         assert_eq!(admits(&config, &new, &old).await, admitted);
     }
@@ -190,9 +195,10 @@ async fn clients_are_verified_with_the_roots_of_the_file_whatever_the_authority_
 async fn a_removed_root_is_not_trusted_and_clients_of_the_next_root_are_served() {
     let (old, new) = (Arc::new(Root::new("old")), Arc::new(Root::new("new")));
     let mesh = Mesh::new(&old).await;
-    let mut config = keep((mesh.authority(), domain()), CancellationToken::new()).await.unwrap();
+    let kept = keep(mesh.authority(), clients(), CancellationToken::new()).await.unwrap();
+    let [mut config] = kept.serving;
     assert_eq!(handshake(config.borrow_and_update().clone(), &old, &old).await, (true, true));
-    // From here the authority accepts no certificate of the old root, not even pilot's.
+    // From here the authority accepts no certificate of the old root, not even the server's.
     *mesh.responses.signer.lock().unwrap() = new.clone();
     mesh.responses.bundle.lock().unwrap().clone_from(&new.pem());
     mesh.tls.send_replace(new.server());
@@ -215,17 +221,41 @@ async fn a_removed_root_is_not_trusted_and_clients_of_the_next_root_are_served()
 async fn a_removed_root_is_not_trusted_even_while_the_authority_is_down() {
     let (old, new) = (Arc::new(Root::new("old")), Root::new("new"));
     let mesh = Mesh::new(&old).await;
-    let (own, config) = obtain(&mesh.authority(), &domain(), None).await.unwrap();
-    let refusing = ::tests::port::Refusing::new();
-    let away = Authority { address: refusing.address.to_string(), ..mesh.authority() };
+    let (own, [config]) = obtain(&mesh.authority(), &clients(), None).await.unwrap();
+    // A bound port at which nobody listens.
+    let refusing = TcpSocket::new_v4().unwrap();
+    refusing.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let away = Authority { address: refusing.local_addr().unwrap().to_string(), ..mesh.authority() };
     let (send, mut config) = watch::channel(config);
-    tokio::spawn(async move { renew(&away, &domain(), own, &send).await });
+    let (trust, trusted) = watch::channel(Arc::from(old.pem().into_bytes()));
+    let publish = Publish { serving: [send], roots: trust };
+    tokio::spawn(async move { renew(&away, &clients(), own, &publish).await });
     tokio::task::yield_now().await;
     mesh.publish(&new.pem());
     look_again().await;
     config.changed().await.unwrap();
     let now = config.borrow_and_update().clone();
-    // Pilot still presents its old certificate, so clients that trust the old root are still accepted.
+    // The server still presents its old certificate, so clients that trust the old root are still accepted.
     assert_eq!(handshake(now.clone(), &new, &old).await, (true, true));
     assert!(!admits(&now, &old, &old).await);
+    // Clients that verify this certificate still need the old root.
+    assert_eq!(**trusted.borrow(), *old.pem().as_bytes());
+}
+
+#[tokio::test]
+async fn a_server_for_all_requests_no_certificate_and_its_roots_follow_the_certificate() {
+    let (old, new) = (Arc::new(Root::new("old")), Root::new("new"));
+    let mesh = Mesh::new(&old).await;
+    let kept = keep(mesh.authority(), [Clients::All], CancellationToken::new()).await.unwrap();
+    let ([config], mut roots) = (kept.serving, kept.roots);
+    assert_eq!(**roots.borrow_and_update(), *old.pem().as_bytes());
+    assert_eq!(
+        handshake(config.borrow().clone(), &new, &old).await,
+        (true, true),
+        "a foreign certificate is ignored"
+    );
+    mesh.publish(&both(&old, &new));
+    look_again().await;
+    tokio::time::timeout(Duration::from_secs(10), roots.changed()).await.unwrap().unwrap();
+    assert_eq!(**roots.borrow(), *both(&old, &new).as_bytes());
 }
