@@ -17,7 +17,7 @@ $(CARGO) build --profile $(1) --locked --workspace $(2:%=--bin %)
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test interop h2spec lint fmt bench bench-tls bench-control fuzz fuzz-deep soak scale images layout descriptors docs deny tools clean
+.PHONY: help build demo test interop h2spec lint fmt bench bench-tls bench-control fuzz fuzz-deep soak scale images chart layout descriptors docs deny tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ scale: tools build ## 5,000 services at once (SCALE_SERVICES), 100 changes a sec
 
 images: ## Make the container images with docker, podman or buildah, or as archives (HUB, TAG, PROFILE, TOOL, OUT)
 	@CARGO="$(CARGO)" deploy/images/build
+
+chart: ## Lint the Helm chart and render it with every value that its schema names (helm is built by Go the first time)
+	HELM="$$(deploy/tools/helm)" $(CARGO) test --locked -p tests --test chart -- --ignored --skip an_api_server
 
 h2spec: ## Test HTTP/2 against the foreign suite h2spec (built by Go the first time)
 	@deploy/tools/h2spec >/dev/null

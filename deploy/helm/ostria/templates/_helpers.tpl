@@ -221,9 +221,3 @@ livenessProbe:
 {{- end -}}
 {{- dict "list" $list | toJson -}}
 {{- end }}
-
-{{/* The DNS names of a Service, separated by commas. Takes (dict "root" $ "name" SERVICE). */}}
-{{- define "ostria.hosts" -}}
-{{- $short := include "ostria.host" . -}}
-{{ $short }},{{ $short }}.{{ .root.Values.mesh.clusterDomain }}
-{{- end }}

@@ -1,4 +1,7 @@
-{{/* The right to one Lease. Takes (dict "root" $ "app" NAME "lease" LEASE "labels" LABELS). */}}
+{{/*
+The rights in the release's namespace: to one Lease, and to read one ConfigMap if there is "config".
+Takes (dict "root" $ "app" NAME "lease" LEASE "config" CONFIGMAP "labels" LABELS).
+*/}}
 {{- define "ostria.leaseRole" }}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -15,7 +18,14 @@ rules:
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [{{ .lease }}]
-  verbs: [get, update, patch]
+  verbs: [get, update]
+{{- with .config }}
+# The mesh's configuration.
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [{{ . }}]
+  verbs: [list, watch]
+{{- end }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
