@@ -25,15 +25,8 @@ use std::time::{Duration, Instant};
 #[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
 pub(super) fn plan(args: &RunArgs) -> Result<Plan, Failure> {
     let log = log::init(&args.log_level, Format::Text);
-    let mut bootstrap = read(&args.bootstrap)?;
     let store = Store::new();
-    let discovery = bootstrap
-        .ads
-        .as_ref()
-        .map(|ads| discovery(&bootstrap, ads))
-        .transpose()
-        .map_err(|reason| located(&args.bootstrap, vec![reason]))?;
-    let snapshot = fixed(&mut bootstrap, &store).map_err(|reasons| located(&args.bootstrap, reasons))?;
+    let Compiled { bootstrap, discovery, snapshot } = read(&args.bootstrap, &store)?;
     let pages = bootstrap.admin.map(|address| Page {
         address,
         kind: PageKind::Admin,
@@ -73,13 +66,31 @@ pub(super) fn plan(args: &RunArgs) -> Result<Plan, Failure> {
     })
 }
 
-fn read(path: &Path) -> Result<Bootstrap, Failure> {
+/// What a file says.
+struct Compiled {
+    bootstrap: Bootstrap,
+    discovery: Option<(Server, Subscriptions)>,
+    snapshot: Snapshot,
+}
+
+/// Reads the file, and compiles its resources.
+fn read(path: &Path, store: &Arc<Store>) -> Result<Compiled, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::Start(format!("{}: cannot be read: {error}", path.display())))?;
-    // Parsing takes megabytes of descriptors; a thread's memory returns to the system when the thread ends.
-    let parsed = std::thread::spawn(move || Bootstrap::parse(&text)).join();
-    let parsed = parsed.map_err(|_| located(path, vec!["cannot be read: the parser failed".to_owned()]))?;
-    parsed.map_err(|error| located(path, vec![error.to_string()]))
+    let store = store.clone();
+    // Parsing and compiling take many times the memory of the result; a thread's memory returns to the system when the
+    // thread ends.
+    let compiled = std::thread::spawn(move || {
+        let mut bootstrap = Bootstrap::parse(&text).map_err(|error| vec![error.to_string()])?;
+        let ads = bootstrap.ads.as_ref();
+        let discovery =
+            ads.map(|ads| discovery(&bootstrap, ads)).transpose().map_err(|reason| vec![reason])?;
+        let snapshot = fixed(&mut bootstrap, &store)?;
+        Ok(Compiled { bootstrap, discovery, snapshot })
+    });
+    let compiled =
+        compiled.join().unwrap_or_else(|_| Err(vec!["cannot be read: the parser failed".to_owned()]));
+    compiled.map_err(|reasons| located(path, reasons))
 }
 
 fn located(path: &Path, reasons: Vec<String>) -> Failure {
