@@ -5,6 +5,7 @@ use crate::catalog::Catalog;
 use crate::catalog::policy::Mesh;
 use crate::certificate;
 use crate::config::Config;
+use crate::flow::Fact;
 use crate::metrics::Metrics;
 use crate::offer::Offers;
 use crate::pipeline::Pipeline;
@@ -13,6 +14,7 @@ use crate::serve::Discovery;
 use crate::serve::connections::Connections;
 use crate::serve::quota::Quota;
 use crate::snapshot::Snapshot;
+use crate::source::kubernetes::Cluster;
 use crate::verdict::Channel;
 use crate::{source, validate};
 use anyhow::{Context, Result, anyhow};
@@ -21,6 +23,7 @@ use api::process::ready::{Gate, Readiness};
 use api::process::serve::connections::Limits;
 use api::process::{log, metrics, open_files, serve, shutdown};
 use api::resource::document::Place;
+use kubernetes::client::{self, Access};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -50,7 +53,8 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
     let drain = CancellationToken::new();
     let tasks = TaskTracker::new();
 
-    let (snapshots, verdicts) = configure(&config, mesh, &metrics, readiness.wait_for("configuration"))?;
+    let (snapshots, verdicts) =
+        configure(&config, mesh, &metrics, readiness.wait_for("configuration")).await?;
     let discovery = Discovery {
         snapshots: snapshots.clone(),
         offers: Offers::new(snapshots.clone(), metrics.clone()),
@@ -99,9 +103,9 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
     Ok(())
 }
 
-/// Starts reading the folder. Returns the resulting snapshots and the verdicts on its objects.
+/// Starts reading objects. Returns the resulting snapshots and the verdicts on its objects.
 #[expect(clippy::disallowed_methods, reason = "the shell notes when it began")]
-fn configure(
+async fn configure(
     config: &Config,
     mesh: Mesh,
     metrics: &Metrics,
@@ -112,8 +116,7 @@ fn configure(
     let (publish, snapshots) = watch::channel(Arc::new(empty));
     let verdicts = Channel::default();
     let (send, facts) = mpsc::channel(QUEUE);
-    source::folder::watch(&config.config_dir, send)
-        .with_context(|| format!("the folder {} cannot be watched", config.config_dir.display()))?;
+    read(config, send).await?;
     tokio::spawn(Pipeline::new(catalog, publish, verdicts.clone(), metrics.clone()).run(facts));
     tokio::spawn(review::run(snapshots.clone(), verdicts.clone()));
     tokio::spawn(return_memory());
@@ -126,11 +129,37 @@ fn configure(
     Ok((snapshots, verdicts))
 }
 
+/// Starts the source of objects: a folder, or else a cluster.
+async fn read(config: &Config, facts: mpsc::Sender<Vec<Fact>>) -> Result<()> {
+    if let Some(folder) = &config.config_dir {
+        return source::folder::watch(folder, facts)
+            .with_context(|| format!("the folder {} cannot be watched", folder.display()));
+    }
+    let access = Access { kubeconfig: config.kubeconfig.clone(), context: config.context.clone() };
+    let client = client::server(&access, "pilot")
+        .await
+        .context("objects are read from Kubernetes, because --config-dir is not given")?;
+    let cluster = Cluster {
+        client,
+        name: config.cluster_id.clone(),
+        root_namespace: config.root_namespace.clone(),
+        config_map: config_map(config),
+    };
+    tokio::spawn(source::kubernetes::run(cluster, facts));
+    Ok(())
+}
+
+/// The name of the ConfigMap with the mesh configuration.
+fn config_map(config: &Config) -> String {
+    if config.revision.is_empty() { "istio".to_owned() } else { format!("istio-{}", config.revision) }
+}
+
 fn mesh(config: &Config) -> Result<Mesh> {
     let base = Mesh {
         trust_domain: config.trust_domain.clone(),
         domain: config.domain.clone(),
         root_namespace: config.root_namespace.clone(),
+        config_map: config_map(config),
         ..Mesh::default()
     };
     let Some(file) = &config.mesh_config else { return Ok(base) };

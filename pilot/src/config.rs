@@ -5,15 +5,27 @@ use clap::Parser;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// The control plane: reads configuration from a folder, validates it, and serves it to proxies as Envoy xDS v3.
+/// The control plane: reads configuration from Kubernetes or from a folder, validates it, and serves it to proxies as
+/// Envoy xDS v3.
 ///
 /// Example: ostria-pilot --config-dir /etc/ostria/config --address 127.0.0.1
 #[derive(Debug, Clone, Parser)]
 #[command(name = "ostria-pilot", version)]
 pub struct Config {
-    /// Folder with Kubernetes and mesh objects in YAML or JSON; it is watched for changes
-    #[arg(long, env = "OSTRIA_CONFIG_DIR")]
-    pub config_dir: PathBuf,
+    /// Folder with Kubernetes and mesh objects in YAML or JSON; it is watched for changes. Without it, objects are read
+    /// from the API server of Kubernetes
+    #[arg(long, env = "OSTRIA_CONFIG_DIR", conflicts_with_all = ["kubeconfig", "context"])]
+    pub config_dir: Option<PathBuf>,
+    /// Kubeconfig file of the cluster to read from [default: the cluster that this process runs in]
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig file [default: its current context]
+    #[arg(long, requires = "kubeconfig")]
+    pub context: Option<String>,
+    /// Revision of this control plane: it reads the mesh configuration from ConfigMap istio-<revision> of the root
+    /// namespace [default: ConfigMap istio]
+    #[arg(long, default_value = "", hide_default_value = true, env = "OSTRIA_REVISION")]
+    pub revision: String,
     /// Address to listen on
     #[arg(long, default_value = "0.0.0.0", env = "OSTRIA_ADDRESS")]
     pub address: IpAddr,
@@ -71,6 +83,19 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Config::command().debug_assert();
+    }
+
+    #[test]
+    fn objects_come_from_a_folder_or_from_a_cluster_but_not_from_both() {
+        let parse = |arguments: &[&str]| {
+            Config::try_parse_from([&["ostria-pilot"], arguments].concat()).map_err(|e| e.to_string())
+        };
+        assert!(parse(&[]).is_ok_and(|config| config.config_dir.is_none()));
+        assert!(parse(&["--kubeconfig", "k", "--context", "c"]).is_ok());
+        for source in [["--kubeconfig", "k"], ["--context", "c"]] {
+            let error = parse(&[&["--config-dir", "/c"], &source[..]].concat()).unwrap_err();
+            assert!(error.contains("--config-dir") && error.contains("cannot be used with"), "{error}");
+        }
     }
 
     #[test]

@@ -99,6 +99,8 @@ pub enum Fact {
     Delete(Key),
     /// A file that was partly unreadable is readable again, or was removed.
     Readable(Place),
+    /// The facts of all objects that exist at the beginning have been sent.
+    Synced,
     /// Something cannot be parsed. If the refusal has a key, that object's last good version stays in force.
     Refused(Refusal),
 }

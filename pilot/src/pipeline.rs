@@ -6,8 +6,8 @@
 //! published at once.
 
 use crate::catalog::kind::Item;
-use crate::catalog::{Catalog, Changes};
-use crate::flow::Fact;
+use crate::catalog::{Catalog, Change, Changes};
+use crate::flow::{Fact, Verdict};
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 use crate::validate;
@@ -20,6 +20,8 @@ use tokio::sync::{mpsc, watch};
 pub struct Pipeline {
     catalog: Catalog,
     generation: u64,
+    /// What was read before the source has sent all objects; `None` once it has.
+    unread: Option<(Vec<Change>, Vec<Verdict>)>,
     publish: watch::Sender<Arc<Snapshot>>,
     verdicts: Channel,
     metrics: Metrics,
@@ -33,10 +35,11 @@ impl Pipeline {
         verdicts: Channel,
         metrics: Metrics,
     ) -> Self {
-        Self { catalog, generation: 0, publish, verdicts, metrics }
+        Self { catalog, generation: 0, unread: Some((vec![], vec![])), publish, verdicts, metrics }
     }
 
-    /// Publishes a snapshot for each group of changes, until the source ends.
+    /// Publishes a snapshot for each group of changes, until the source ends. The first snapshot has all objects that
+    /// exist at the beginning, since proxies must not be served a part of the configuration.
     #[expect(clippy::disallowed_methods, reason = "the pipeline notes when a change was seen")]
     pub async fn run(mut self, mut facts: mpsc::Receiver<Vec<Fact>>) {
         let mut earliest = tokio::time::Instant::now();
@@ -49,7 +52,8 @@ impl Pipeline {
     }
 
     fn take(&mut self, facts: Vec<Fact>, seen: Instant) {
-        let (changes, verdicts) = validate::judge(facts, self.catalog.mesh());
+        let synced = facts.contains(&Fact::Synced);
+        let (mut changes, mut verdicts) = validate::judge(facts, self.catalog.mesh());
         for verdict in &verdicts {
             for refusal in &verdict.errors {
                 tracing::warn!(%refusal, "an object is rejected; its last valid version stays in force");
@@ -58,9 +62,18 @@ impl Pipeline {
                 tracing::info!(%warning, "an object has a warning");
             }
         }
+        if let Some((mut all, mut of_all)) = self.unread.take() {
+            all.append(&mut changes);
+            of_all.append(&mut verdicts);
+            if !synced {
+                self.unread = Some((all, of_all));
+                return;
+            }
+            (changes, verdicts) = (all, of_all);
+        }
         let (catalog, changes) = self.catalog.apply(changes);
         self.catalog = catalog;
-        // The first group is published even if it is empty, because it shows that the folder has been read.
+        // The first snapshot is published even if it is empty, because it shows that the source has been read.
         let publishes = self.generation == 0 || !changes.is_empty();
         self.generation += u64::from(publishes);
         if publishes {
@@ -119,7 +132,7 @@ mod tests {
     fn facts(text: &str) -> Vec<Fact> {
         let parsed = parse::parse("test.yaml", text);
         let refused = parsed.refusals.into_iter().map(Fact::Refused);
-        parsed.documents.into_iter().map(Fact::Upsert).chain(refused).collect()
+        parsed.documents.into_iter().map(Fact::Upsert).chain(refused).chain([Fact::Synced]).collect()
     }
 
     fn start() -> (mpsc::Sender<Vec<Fact>>, watch::Receiver<Arc<Snapshot>>, Channel) {
@@ -218,9 +231,23 @@ spec: {clusterIP: 10.0.0.1, ports: [{port: 80, name: http}]}
     }
 
     #[tokio::test(start_paused = true)]
+    async fn nothing_is_published_before_all_objects_are_there() {
+        let (send, mut snapshots, verdicts) = start();
+        let mut first = facts(SERVICE);
+        assert_eq!(first.pop(), Some(Fact::Synced));
+        send.send(first).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!((snapshots.borrow().generation, verdicts.since(0, |_| true).1.len()), (0, 0));
+        send.send(facts(&SERVICE.replace("name: a", "name: b"))).await.unwrap();
+        snapshots.changed().await.unwrap();
+        let snapshot = snapshots.borrow_and_update().clone();
+        assert_eq!((snapshot.generation, snapshot.catalog.services().count()), (1, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_empty_folder_is_published_too() {
         let (send, mut snapshots, _) = start();
-        send.send(vec![]).await.unwrap();
+        send.send(vec![Fact::Synced]).await.unwrap();
         snapshots.changed().await.unwrap();
         assert_eq!(snapshots.borrow().generation, 1);
     }

@@ -23,21 +23,27 @@ pub struct Backing {
     service: Same<Service>,
     mesh: Same<Mesh>,
     policies: List<PeerAuthentication>,
-    /// The pods that the service's selector selects, sorted by name.
+    /// The pods that the service's selector selects, sorted by name. Empty if its static endpoints name them.
     pods: Vec<Same<Workload>>,
-    /// For each of the service's static endpoints, in order, the pod that has its address, if any.
+    /// For each of the service's static endpoints, in order, its pod, if it is known.
     written: Vec<Option<Same<Workload>>>,
 }
 
 impl Catalog {
     /// Returns the backing of a service.
     pub fn backing(&self, service: &Arc<Service>) -> Backing {
+        let pods = Some(service).filter(|service| !service.endpoints.names_selected_pods());
         Backing {
             service: service.into(),
             mesh: Same(self.shared_mesh()),
             policies: self.list(),
-            pods: self.pods_of(service).map(Into::into).collect(),
-            written: service.endpoints.list().iter().map(|e| self.pod_at(e).map(Into::into)).collect(),
+            pods: pods.into_iter().flat_map(|service| self.pods_of(service)).map(Into::into).collect(),
+            written: service
+                .endpoints
+                .list()
+                .iter()
+                .map(|e| self.pod_of(service, e).map(Into::into))
+                .collect(),
         }
     }
 
@@ -66,12 +72,13 @@ impl Backing {
         &self.mesh
     }
 
-    /// The pods that the service's selector selects, sorted by name.
+    /// The pods that the service's selector selects, sorted by name. Empty if its static endpoints name them.
     pub fn pods(&self) -> impl Iterator<Item = &Arc<Workload>> {
         self.pods.iter().map(|pod| &pod.0)
     }
 
-    /// The service's static endpoints, each with the pod that has its address. Empty if the selector selects pods.
+    /// The service's static endpoints, each with its pod. Empty if the selector selects pods. An endpoint of a pod that
+    /// is not known yet is left out, because clients would call it without mTLS and with any identity.
     pub fn written(&self) -> impl Iterator<Item = (&StaticEndpoint, Option<&Arc<Workload>>)> {
         let all = self
             .service
@@ -80,7 +87,7 @@ impl Backing {
             .iter()
             .zip(self.written.iter().map(|pod| pod.as_ref().map(|p| &p.0)));
         let chosen = self.service.registry == Registry::Kubernetes && !self.pods.is_empty();
-        all.filter(move |_| !chosen)
+        all.filter(move |(endpoint, pod)| !chosen && (endpoint.pod.is_none() || pod.is_some()))
     }
 
     /// Returns the endpoints of a port, sorted by pod; for a service resolved by DNS, the names to resolve. Empty for
@@ -156,7 +163,10 @@ impl Backing {
         let Some(known) = pod else { return Some(written) };
         let labels = if written.labels.is_empty() { known.labels.clone() } else { written.labels };
         let mtls = self.written_takes_mtls(endpoint, pod, port);
-        Some(ServiceEndpoint { mtls, labels, workload: Some(known.clone()), ..written })
+        // The pod is known to end before its endpoint is.
+        let ends = endpoint.pod.is_some() && known.terminating && !self.service.publish_not_ready;
+        let health = if ends { Health::Draining } else { written.health };
+        Some(ServiceEndpoint { mtls, labels, health, workload: Some(known.clone()), ..written })
     }
 
     /// Whether a static endpoint accepts mTLS, by its own labels and account or by those of the pod that has its

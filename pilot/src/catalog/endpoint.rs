@@ -89,9 +89,9 @@ pub(super) fn static_endpoint(endpoint: &StaticEndpoint, port: &ServicePort) -> 
         (None, Ok(ip)) => EndpointAddress::Socket(SocketAddr::new(ip, number)),
         (None, Err(_)) => EndpointAddress::Dns(endpoint.host.clone(), number),
     };
-    endpoint.ready.then(|| ServiceEndpoint {
+    (endpoint.ready || endpoint.draining).then(|| ServiceEndpoint {
         address,
-        health: Health::Healthy,
+        health: if endpoint.ready { Health::Healthy } else { Health::Draining },
         weight: endpoint.weight,
         mtls: static_takes_mtls(endpoint),
         labels: endpoint.labels.clone(),

@@ -39,6 +39,8 @@ pub struct Mesh {
     pub domain: String,
     /// Namespace whose policies apply to the whole mesh.
     pub root_namespace: String,
+    /// Name of the ConfigMap with the MeshConfig, in the root namespace.
+    pub config_map: String,
     /// Policy for unknown destinations.
     pub outbound: OutboundPolicy,
     /// How paths are normalized before routing and authorization.
@@ -69,6 +71,7 @@ impl Default for Mesh {
             trust_domain: "cluster.local".into(),
             domain: "cluster.local".into(),
             root_namespace: "istio-system".into(),
+            config_map: "istio".into(),
             outbound: OutboundPolicy::AllowAny,
             paths: PathNormalization::Base,
             access_log: vec![],

@@ -3,11 +3,12 @@
 
 use super::allocation::{self, Claim};
 use super::kind::Item;
-use super::service::{Registry, Resolution, Service, StaticEndpoint};
+use super::service::{Registry, Resolution, Service, StaticEndpoint, WrittenEndpoints};
 use crate::flow::Protocol;
 use api::resource::document::Key;
 use api::resource::kind::Kind;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// Namespace and name.
@@ -42,13 +43,8 @@ fn kubernetes(items: &Items) -> impl Iterator<Item = Arc<Service>> {
         let Item::Service(service) = item else { return None };
         let endpoints = given.remove(&(service.namespace.clone(), service.name.clone()));
         Some(match endpoints {
-            Some(mut endpoints) if service.resolution == Resolution::Endpoints => {
-                // Kubernetes itself maintains the Endpoints object of a Service with a selector.
-                endpoints.retain(|(kind, _)| *kind == Kind::EndpointSlice || service.selector.is_none());
-                let endpoints =
-                    endpoints.into_iter().filter_map(|(_, endpoint)| serving(service, endpoint)).collect();
-                let endpoints: Vec<StaticEndpoint> = endpoints;
-                Arc::new(Service { endpoints: endpoints.into(), ..Service::clone(service) })
+            Some(given) if service.resolution == Resolution::Endpoints => {
+                Arc::new(Service { endpoints: given.of(service), ..Service::clone(service) })
             }
             _ => service.clone(),
         })
@@ -67,15 +63,43 @@ fn serving(service: &Service, endpoint: StaticEndpoint) -> Option<StaticEndpoint
     (!serves.is_empty()).then_some(StaticEndpoint { serves, ..endpoint })
 }
 
-fn written_endpoints(items: &Items) -> HashMap<Id, Vec<(Kind, StaticEndpoint)>> {
-    let mut given: HashMap<Id, Vec<(Kind, StaticEndpoint)>> = HashMap::new();
+/// The endpoints that Endpoints and EndpointSlices give to one service.
+#[derive(Default)]
+struct Given<'a> {
+    lists: Vec<(Kind, &'a [StaticEndpoint])>,
+    /// Whether a cluster's controller lists the selected pods among them.
+    selected: bool,
+}
+
+impl Given<'_> {
+    /// The endpoints of the service that they are given to.
+    fn of(&self, service: &Service) -> WrittenEndpoints {
+        // Kubernetes itself maintains the Endpoints object of a Service with a selector.
+        let counts = |kind: Kind| kind == Kind::EndpointSlice || service.selector.is_none();
+        let all = self.lists.iter().filter(|(kind, _)| counts(*kind)).flat_map(|(_, list)| *list);
+        // Kubernetes often mirrors Endpoints into an EndpointSlice with the same addresses, and may list an endpoint in
+        // two slices while it moves.
+        let mut seen = HashSet::new();
+        let once = all.filter(|e| seen.insert((&e.host, &e.ports)));
+        let all: Vec<StaticEndpoint> = once.filter_map(|e| serving(service, e.clone())).collect();
+        if !self.selected {
+            return all.into();
+        }
+        // A pod with addresses of both families is listed once in each.
+        let is_ipv4 = |e: &StaticEndpoint| e.host.parse::<Ipv4Addr>().is_ok();
+        let ipv4 = all.iter().any(is_ipv4);
+        let all = all.into_iter().filter(|e| !ipv4 || e.pod.is_none() || is_ipv4(e)).collect();
+        WrittenEndpoints::of_selected_pods(all)
+    }
+}
+
+fn written_endpoints(items: &Items) -> HashMap<Id, Given<'_>> {
+    let mut given: HashMap<Id, Given> = HashMap::new();
     for (key, item) in items {
-        if let Item::Endpoints { service, endpoints } = item {
+        if let Item::Endpoints { service, selected, endpoints } = item {
             let all = given.entry((key.namespace.clone(), service.clone())).or_default();
-            // Kubernetes often mirrors Endpoints into an EndpointSlice with the same addresses.
-            let added = endpoints.iter().filter(|e| all.iter().all(|(_, known)| known != *e));
-            let added: Vec<_> = added.map(|e| (key.kind, e.clone())).collect();
-            all.extend(added);
+            all.lists.push((key.kind, endpoints));
+            all.selected |= *selected;
         }
     }
     given

@@ -56,7 +56,7 @@ impl Service {
     /// Whether two services differ in nothing but static endpoints.
     pub fn has_outline_of(&self, other: &Self) -> bool {
         let endpoints = WrittenEndpoints::default();
-        if self.endpoints.0.is_empty() && other.endpoints.0.is_empty() {
+        if self.endpoints == endpoints && other.endpoints == endpoints {
             return self == other;
         }
         // Compares the whole struct, so that no field is forgotten. The cost does not matter: only changed services are
@@ -109,17 +109,31 @@ const MOST_ALIASES: usize = 8;
 /// Static endpoints of a service. Only the catalog reads the list; configuration is generated from `Backing`, which
 /// includes the pods and policies that the endpoints depend on.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct WrittenEndpoints(Vec<StaticEndpoint>);
+pub struct WrittenEndpoints {
+    list: Vec<StaticEndpoint>,
+    /// Whether a cluster's controller lists the selected pods here, ready or not.
+    selected: bool,
+}
 
 impl WrittenEndpoints {
+    /// The endpoints that a cluster's controller, and perhaps a user, list for a service.
+    pub(super) fn of_selected_pods(list: Vec<StaticEndpoint>) -> Self {
+        Self { list, selected: true }
+    }
+
     pub(super) fn list(&self) -> &[StaticEndpoint] {
-        &self.0
+        &self.list
+    }
+
+    /// Whether the list names the pods that the service's selector selects, so that pods are not looked up by it.
+    pub(super) fn names_selected_pods(&self) -> bool {
+        self.selected
     }
 }
 
 impl From<Vec<StaticEndpoint>> for WrittenEndpoints {
-    fn from(endpoints: Vec<StaticEndpoint>) -> Self {
-        Self(endpoints)
+    fn from(list: Vec<StaticEndpoint>) -> Self {
+        Self { list, selected: false }
     }
 }
 
@@ -173,7 +187,7 @@ pub struct StaticEndpoint {
     /// IP address or DNS name.
     pub host: String,
     /// Port numbers by the names of the service's ports; the target port where absent.
-    pub ports: BTreeMap<String, u16>,
+    pub ports: Arc<BTreeMap<String, u16>>,
     /// Numbers of the service ports that it serves; empty: all of them.
     pub serves: Vec<u16>,
     /// Its labels, for subsets.
@@ -184,6 +198,10 @@ pub struct StaticEndpoint {
     pub service_account: String,
     /// Whether it gets requests.
     pub ready: bool,
+    /// Whether it is being stopped and only finishes the requests that it has, unless it is ready.
+    pub draining: bool,
+    /// The pod of the service's namespace that it belongs to, if its object names one.
+    pub pod: Option<Box<str>>,
 }
 
 /// An endpoint of a service port.

@@ -75,6 +75,15 @@ impl Catalog {
         all.map(|(index, number)| Target { service: service.clone(), index, number }).collect()
     }
 
+    /// Returns the pod of a service's endpoint: the one that it names, if that has the endpoint's address, else the one
+    /// that has its address.
+    pub(super) fn pod_of(&self, service: &Service, endpoint: &StaticEndpoint) -> Option<&Arc<Workload>> {
+        let Some(name) = &endpoint.pod else { return self.pod_at(endpoint) };
+        let pod = self.index.workloads.get(&(service.namespace.clone(), name.to_string()))?;
+        let address: IpAddr = endpoint.host.parse().ok()?;
+        pod.addresses.contains(&address).then_some(pod)
+    }
+
     /// Returns the pod that has the address of an endpoint.
     pub(super) fn pod_at(&self, endpoint: &StaticEndpoint) -> Option<&Arc<Workload>> {
         self.workload_by_ip(endpoint.host.parse().ok()?)

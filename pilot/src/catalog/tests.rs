@@ -734,3 +734,129 @@ fn an_item_knows_its_object_and_a_moved_line_changes_nothing() {
     assert!(changes.is_empty(), "{changes:?}");
     assert_eq!((origin(&later).generation, origin(&later).place.line()), (4, 3));
 }
+
+/// An EndpointSlice as Kubernetes' controller writes it.
+fn slice(name: &str, port: &str, endpoints: &str) -> String {
+    format!(
+        "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: {name}, labels: \
+         {{kubernetes.io/service-name: web, endpointslice.kubernetes.io/managed-by: endpointslice-controller.k8s.io}}}}\n\
+         addressType: IPv4\nendpoints: [{endpoints}]\nports: [{port}]\n"
+    )
+}
+
+/// The endpoints of the first port of the Service `web`.
+fn web_endpoints(objects: &[String]) -> Vec<String> {
+    let catalog = catalog(&objects.concat());
+    let service = only(&catalog, "web.default.svc.cluster.local");
+    let shown = |e: service::ServiceEndpoint| {
+        let EndpointAddress::Socket(address) = e.address else { panic!("{:?}", e.address) };
+        let pod = e.workload.map_or_else(String::new, |pod| pod.name.clone());
+        format!("{address} {pod} {:?}{}", e.health, if e.mtls { " mTLS" } else { "" })
+    };
+    catalog.endpoints(&service, &service.ports[0]).into_iter().map(shown).collect()
+}
+
+#[test]
+fn the_slices_of_a_clusters_controller_decide_which_pods_get_requests() {
+    let web = |more: &str| {
+        service(
+            "web",
+            &format!("{{selector: {{app: web}}, ports: [{{port: 80, name: http, targetPort: web}}]{more}}}"),
+        )
+    };
+    let a = pod("a", "10.0.0.1", "app: web", "");
+    let to = |pod: &str, address: &str, conditions: &str| {
+        format!(
+            "{{addresses: [{address}], conditions: {{{conditions}}}, targetRef: {{kind: Pod, name: {pod}}}}}, "
+        )
+    };
+    let http = "{name: http, port: 8080}";
+    let stopping = pod("a", "10.0.0.1", "app: web", ", deletionTimestamp: \"2026-01-01T00:00:00Z\"");
+    let one = |conditions: &str| slice("s", http, &to("a", "10.0.0.1", conditions));
+    let ready = "10.0.0.1:8080 a Healthy mTLS";
+    let draining = "10.0.0.1:8080 a Draining mTLS";
+    let table: &[(&str, Vec<String>, &[&str])] = &[
+        ("ready", vec![web(""), a.clone(), one("ready: true")], &[ready]),
+        ("without conditions", vec![web(""), a.clone(), one("")], &[ready]),
+        ("not ready, although the pod is", vec![web(""), a.clone(), one("ready: false")], &[]),
+        (
+            "terminating and serving",
+            vec![web(""), a.clone(), one("ready: false, serving: true, terminating: true")],
+            &[draining],
+        ),
+        (
+            "terminating and not serving",
+            vec![web(""), a.clone(), one("ready: false, serving: false, terminating: true")],
+            &[],
+        ),
+        (
+            "the pod stops before its slice says so",
+            vec![web(""), stopping.clone(), one("ready: true")],
+            &[draining],
+        ),
+        (
+            "published while it stops",
+            vec![web(", publishNotReadyAddresses: true"), stopping, one("ready: true, terminating: true")],
+            &[ready],
+        ),
+        ("no pod of the slice is known yet", vec![web(""), one("ready: true")], &[]),
+        (
+            "the name belongs to another pod by now",
+            vec![web(""), a.clone(), slice("s", http, &to("a", "10.0.0.9", ""))],
+            &[],
+        ),
+        ("an empty slice", vec![web(""), a.clone(), slice("s", http, "")], &[]),
+        (
+            "a named port that differs from pod to pod",
+            vec![
+                web(""),
+                a.clone(),
+                pod("b", "10.0.0.2", "app: web", ""),
+                slice("s", http, &to("a", "10.0.0.1", "")),
+                slice("t", "{name: http, port: 9090}", &to("b", "10.0.0.2", "")),
+            ],
+            &[ready, "10.0.0.2:9090 b Healthy mTLS"],
+        ),
+        (
+            "a pod without the named port",
+            vec![web(""), a.clone(), slice("s", "", &to("a", "10.0.0.1", ""))],
+            &[],
+        ),
+        (
+            "a pod that is listed twice while it moves",
+            vec![web(""), a.clone(), one(""), slice("t", http, &to("a", "10.0.0.1", ""))],
+            &[ready],
+        ),
+        (
+            "both families of addresses",
+            vec![
+                web(""),
+                a.replace("podIP: 10.0.0.1", "podIP: 10.0.0.1, podIPs: [{ip: 10.0.0.1}, {ip: 'fd00::1'}]"),
+                one(""),
+                slice("t", http, &to("a", "'fd00::1'", "")).replace("addressType: IPv4", "addressType: IPv6"),
+            ],
+            &[ready],
+        ),
+        ("no slice yet: pods by selector", vec![web(""), a], &[ready]),
+    ];
+    for (name, objects, expected) in table {
+        assert_eq!(web_endpoints(objects), *expected, "{name}");
+    }
+}
+
+#[test]
+fn a_change_of_a_slice_leaves_the_outline_of_its_service() {
+    let objects = [
+        service("web", "{selector: {app: web}, ports: [{port: 80, name: http}]}"),
+        pod("a", "10.0.0.1", "app: web", ""),
+        slice("s", "{name: http, port: 80}", "{addresses: [10.0.0.1], targetRef: {kind: Pod, name: a}}"),
+    ];
+    let catalog = catalog(&objects.concat());
+    let (next, changes) = applied(&catalog, &slice("s", "{name: http, port: 80}", ""));
+    assert_eq!(changes.kinds, BTreeSet::from([Kind::EndpointSlice]));
+    let host = "web.default.svc.cluster.local";
+    assert!(only(&catalog, host).has_outline_of(&only(&next, host)));
+    assert_ne!(catalog.backing(&only(&catalog, host)), next.backing(&only(&next, host)));
+    // The pod's own listeners depend on the selector, not on whether it gets requests.
+    assert_eq!(next.targets_of(next.workload("default", "a").unwrap()).len(), 1);
+}

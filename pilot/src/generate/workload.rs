@@ -45,7 +45,8 @@ pub(super) fn names(view: &View) -> NameTable {
 fn name_info(view: &View, service: &Service) -> NameInfo {
     let addresses: Vec<IpAddr> = if service.headless {
         let ready = view.pods(service).filter(|p| p.ready || service.publish_not_ready);
-        ready.flat_map(|p| p.addresses.iter().copied()).collect()
+        let written = view.written(service).filter(|e| e.ready).filter_map(|e| e.host.parse().ok());
+        ready.flat_map(|p| p.addresses.iter().copied()).chain(written).collect()
     } else {
         spelling::addresses(view, service)
     };

@@ -1,4 +1,4 @@
-//! Pure. Validates MeshConfig, from the ConfigMap `istio` of the root namespace or from a file.
+//! Pure. Validates MeshConfig, from the ConfigMap `istio` (`istio-<revision>`) of the root namespace or from a file.
 
 use super::export;
 use super::virtual_service::retry;
@@ -31,7 +31,7 @@ pub(super) fn config_map(
     // Starts from the settings without MeshConfig, not from the result of an earlier version of this object: a setting
     // that it omits has its default.
     let base = mesh_in_force.base.as_deref().unwrap_or(mesh_in_force);
-    let (root, named) = (&base.root_namespace, object.name() == "istio");
+    let (root, named) = (&base.root_namespace, object.name() == base.config_map);
     let networks = body.data.as_ref().and_then(|data| data.get("meshNetworks"));
     let empty = ["", "{}", "networks: {}", "networks:"];
     if networks.is_some_and(|text| !empty.contains(&text.trim())) && named && object.namespace() == root {
@@ -40,7 +40,10 @@ pub(super) fn config_map(
     let Some(text) = body.data.as_ref().and_then(|data| data.get("mesh")) else { return Item::Other };
     if !named || object.namespace() != root {
         if named || object.namespace() == root {
-            let reason = format!("has no effect: the MeshConfig is read only from ConfigMap {root}/istio");
+            let reason = format!(
+                "has no effect: the MeshConfig is read only from ConfigMap {root}/{}",
+                base.config_map
+            );
             f.warn("data.mesh", reason, "move it there, or rename the key");
         }
         return Item::Other;

@@ -80,6 +80,7 @@ pub fn judge(facts: Vec<Fact>, mesh: &Mesh) -> (Vec<Change>, Vec<Verdict>) {
                 changes.push(Change::Delete(key));
             }
             Fact::Readable(place) => verdicts.push(Verdict::clean(None, place)),
+            Fact::Synced => {}
             Fact::Refused(refusal) => refuse(&mut verdicts, refusal),
         }
     }

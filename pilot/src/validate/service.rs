@@ -12,10 +12,11 @@ use crate::flow::Protocol;
 use api::resource::object::Object;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 pub(super) fn service(f: &mut Findings, object: &Object, body: &core::Service, mesh: &Mesh) -> Service {
     let spec = body.spec.clone().unwrap_or_default();
@@ -34,7 +35,7 @@ pub(super) fn service(f: &mut Findings, object: &Object, body: &core::Service, m
         origin: Origin::of(object),
         registry: Registry::Kubernetes,
         endpoints: endpoints
-            .map(|name| plain_endpoint(name.clone(), BTreeMap::new(), true))
+            .map(|name| plain_endpoint(name.clone(), Arc::default()))
             .collect::<Vec<_>>()
             .into(),
         addresses: if headless || external.is_some() { vec![] } else { addresses(f, &spec) },
@@ -155,30 +156,71 @@ pub(super) fn endpoints(object: &Object, body: &core::Endpoints) -> Item {
         let ready = subset.addresses.iter().flatten().map(|a| (a, true));
         let waiting = subset.not_ready_addresses.iter().flatten().map(|a| (a, false));
         endpoints.extend(
-            ready.chain(waiting).map(|(a, ready)| plain_endpoint(a.ip.clone(), ports.clone(), ready)),
+            ready
+                .chain(waiting)
+                .map(|(a, ready)| StaticEndpoint { ready, ..plain_endpoint(a.ip.clone(), ports.clone()) }),
         );
     }
-    Item::Endpoints { service: object.name().to_owned(), endpoints }
+    Item::Endpoints { service: object.name().to_owned(), selected: false, endpoints }
 }
 
 pub(super) fn slice(object: &Object, body: &EndpointSlice) -> Item {
     let ports = by_port_name(body.ports.iter().flatten().map(|p| (p.name.clone(), p.port)));
+    let selected = object.labels.get(MANAGED_BY).is_some_and(|manager| manager == CONTROLLER);
     let mut endpoints = vec![];
-    let by_address = body.endpoints.iter().filter(|_| body.address_type != "FQDN");
+    // The controller lists a pod without ports if it has none of the Service's named ports.
+    let by_address =
+        body.endpoints.iter().filter(|_| body.address_type != "FQDN" && !(selected && ports.is_empty()));
     for endpoint in by_address {
-        let ready = endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
+        let state = State::of(endpoint);
+        let pod = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
+        let pod = pod.and_then(|target| target.name.as_deref());
         let addresses = endpoint.addresses.iter().cloned();
-        endpoints.extend(addresses.map(|address| plain_endpoint(address, ports.clone(), ready)));
+        endpoints.extend(addresses.map(|address| StaticEndpoint {
+            ready: state == State::Ready,
+            draining: state == State::Draining,
+            pod: pod.map(Into::into),
+            ..plain_endpoint(address, ports.clone())
+        }));
     }
     let service = object.labels.get("kubernetes.io/service-name").cloned();
-    Item::Endpoints { service: service.unwrap_or_default(), endpoints }
+    Item::Endpoints { service: service.unwrap_or_default(), selected, endpoints }
 }
 
-fn by_port_name(ports: impl Iterator<Item = (Option<String>, Option<i32>)>) -> BTreeMap<String, u16> {
-    ports.filter_map(|(name, port)| Some((name.unwrap_or_default(), u16::try_from(port?).ok()?))).collect()
+/// What an endpoint's conditions mean. Absent ones count as Kubernetes says: ready, serving if ready, not terminating.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ready,
+    Draining,
+    Unready,
 }
 
-fn plain_endpoint(host: String, ports: BTreeMap<String, u16>, ready: bool) -> StaticEndpoint {
+impl State {
+    fn of(endpoint: &Endpoint) -> Self {
+        let conditions = endpoint.conditions.clone().unwrap_or_default();
+        let ready = conditions.ready.unwrap_or(true);
+        match (ready, conditions.serving.unwrap_or(ready), conditions.terminating.unwrap_or(false)) {
+            (true, ..) => Self::Ready,
+            (false, true, true) => Self::Draining,
+            (false, ..) => Self::Unready,
+        }
+    }
+}
+
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+/// Kubernetes' own controller, which lists the pods that a Service selects.
+const CONTROLLER: &str = "endpointslice-controller.k8s.io";
+
+type PortNumbers = Arc<BTreeMap<String, u16>>;
+
+fn by_port_name(ports: impl Iterator<Item = (Option<String>, Option<i32>)>) -> PortNumbers {
+    let named = |(name, port): (Option<String>, Option<i32>)| {
+        Some((name.unwrap_or_default(), u16::try_from(port?).ok()?))
+    };
+    Arc::new(ports.filter_map(named).collect())
+}
+
+fn plain_endpoint(host: String, ports: PortNumbers) -> StaticEndpoint {
     StaticEndpoint {
         host,
         ports,
@@ -186,6 +228,8 @@ fn plain_endpoint(host: String, ports: BTreeMap<String, u16>, ready: bool) -> St
         labels: Labels::new(),
         weight: 1,
         service_account: String::new(),
-        ready,
+        ready: true,
+        draining: false,
+        pod: None,
     }
 }

@@ -293,12 +293,14 @@ fn endpoints(
         }
         StaticEndpoint {
             host: endpoint.address.clone(),
-            ports: endpoint.ports.iter().map(|(name, n)| (name.clone(), *n as u16)).collect(),
+            ports: Arc::new(endpoint.ports.iter().map(|(name, n)| (name.clone(), *n as u16)).collect()),
             serves: vec![],
             labels: Labels::clone(&endpoint.labels),
             weight: endpoint.weight.unwrap_or(1).max(1),
             service_account: endpoint.service_account.clone(),
             ready: true,
+            draining: false,
+            pod: None,
         }
     })
     .collect()

@@ -30,10 +30,12 @@ pub enum Item {
     Service(Arc<Service>),
     /// A ServiceEntry: one service for each host.
     ServiceEntry(Vec<Arc<Service>>),
-    /// Addresses for a Service without a selector.
+    /// Addresses for a Service.
     Endpoints {
         /// Name of the Service, in the namespace of the object.
         service: String,
+        /// Whether a cluster's controller lists the pods here that the Service selects.
+        selected: bool,
         /// The addresses.
         endpoints: Vec<StaticEndpoint>,
     },

@@ -24,6 +24,7 @@ fn facts(files: &mut Files, readings: Vec<(Arc<str>, Reading)>) -> Vec<String> {
             Fact::Upsert(d) => format!("+{}@{} {}", d.object.name(), d.place.source(), d.object.labels["l"]),
             Fact::Delete(key) => format!("-{}", key.name),
             Fact::Readable(place) => format!("ok {place}"),
+            Fact::Synced => "synced".into(),
             Fact::Refused(r) => format!("!{} {}", r.place, r.path),
         })
         .collect()
@@ -123,7 +124,7 @@ proptest! {
                 match fact {
                     Fact::Upsert(d) => { objects.insert(d.object.key.clone(), d); }
                     Fact::Delete(key) => { objects.remove(&key); }
-                    Fact::Readable(_) | Fact::Refused(_) => {}
+                    Fact::Readable(_) | Fact::Synced | Fact::Refused(_) => {}
                 }
             }
             if malformed {

@@ -29,7 +29,7 @@ pub enum WatchError {
 }
 
 /// Reads a folder with its sub-folders and watches them until the receiver is dropped. The first group holds the facts
-/// of all objects and is sent even if empty; each later group holds changes that happened together.
+/// of all objects and ends with `Fact::Synced`; each later group holds changes that happened together.
 pub fn watch(folder: &Path, facts: Sender<Vec<Fact>>) -> Result<(), WatchError> {
     let refused = |error| WatchError::Folder(folder.to_owned(), error);
     let root = fs::canonicalize(folder).map_err(refused)?;
@@ -89,8 +89,11 @@ impl Source {
         let mut touched = BTreeSet::new();
         let mut first = true;
         loop {
-            let facts = self.scan(&touched);
-            if (first || !facts.is_empty()) && self.facts.blocking_send(facts).is_err() {
+            let mut facts = self.scan(&touched);
+            if first {
+                facts.push(Fact::Synced);
+            }
+            if !facts.is_empty() && self.facts.blocking_send(facts).is_err() {
                 return;
             }
             first = false;

@@ -12,10 +12,12 @@ fn namespace(name: &str) -> String {
 fn shown(facts: &[Fact]) -> Vec<String> {
     facts
         .iter()
+        .filter(|fact| **fact != Fact::Synced)
         .map(|fact| match fact {
             Fact::Upsert(d) => format!("+{}", d.object.name()),
             Fact::Delete(key) => format!("-{}", key.name),
             Fact::Readable(_) => "readable".into(),
+            Fact::Synced => "synced".into(),
             Fact::Refused(r) => format!("!{}", r.reason.split(':').next().unwrap_or_default()),
         })
         .collect()

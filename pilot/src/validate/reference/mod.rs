@@ -130,7 +130,10 @@ fn broken(catalog: &Catalog, key: &Key, item: &Item, place: &Place) -> Found {
         Item::Gateway(gateway) => finder.gateway_secrets(gateway),
         Item::PeerAuthentication(policy) => finder.policy_ports(policy),
         Item::Sidecar(sidecar) => finder.imports(sidecar),
-        Item::Endpoints { service, endpoints } if !service.is_empty() => finder.endpoints(service, endpoints),
+        // What a controller writes is not for users to correct.
+        Item::Endpoints { service, selected: false, endpoints } if !service.is_empty() => {
+            finder.endpoints(service, endpoints);
+        }
         _ => {}
     }
     finder.found

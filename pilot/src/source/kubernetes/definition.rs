@@ -1,0 +1,165 @@
+//! Watches CustomResourceDefinitions, and the objects of each kind of the mesh while its definition is installed.
+//!
+//! Only the metadata of definitions is requested, since their schemas are large. Which version of a kind is served is
+//! asked when its definition appears or changes.
+
+use super::follower::Follower;
+use super::observed::Event;
+use super::watch;
+use super::watched::{self, WatchId};
+use api::resource::kind::Kind;
+use kube::api::ApiResource;
+use kube::core::{DynamicObject, PartialObjectMeta};
+use kube::runtime::watcher;
+use kube::{Api, Client};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::Sender;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Watches all kinds of the mesh, until the receiver is dropped.
+pub(super) async fn follow(client: Client, events: Sender<Event>) {
+    let resource = ApiResource {
+        group: "apiextensions.k8s.io".into(),
+        version: "v1".into(),
+        api_version: "apiextensions.k8s.io/v1".into(),
+        kind: "CustomResourceDefinition".into(),
+        plural: "customresourcedefinitions".into(),
+    };
+    let mut kinds = Kinds { client: client.clone(), events, running: BTreeMap::new() };
+    while !kinds.events.is_closed() {
+        let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client.clone(), &resource);
+        let mut follower = Follower::new(api, None, resource.kind.clone());
+        let mut listed = BTreeSet::new();
+        while let Some(event) = follower.next().await {
+            kinds.heed(event, &mut listed).await;
+        }
+        tracing::error!("the API server does not serve CustomResourceDefinitions; trying again");
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// The kinds of the mesh whose definitions are installed.
+struct Kinds {
+    client: Client,
+    events: Sender<Event>,
+    running: BTreeMap<Kind, Running>,
+}
+
+/// The task that watches a kind.
+struct Running {
+    task: AbortOnDropHandle<()>,
+    /// Tells the task that the definition has changed.
+    changed: Arc<Notify>,
+}
+
+impl Kinds {
+    async fn heed(
+        &mut self,
+        event: watcher::Event<PartialObjectMeta<DynamicObject>>,
+        listed: &mut BTreeSet<Kind>,
+    ) {
+        let kind = |object: &PartialObjectMeta<DynamicObject>| {
+            object.metadata.name.as_deref().and_then(watched::defined_by)
+        };
+        match event {
+            watcher::Event::Init => listed.clear(),
+            watcher::Event::InitApply(object) => {
+                if let Some(kind) = kind(&object) {
+                    listed.insert(kind);
+                    self.start(kind);
+                }
+            }
+            watcher::Event::InitDone => {
+                for WatchId { kind, .. } in watched::mesh().filter(|id| !listed.contains(&id.kind)) {
+                    self.stop(kind).await;
+                }
+            }
+            watcher::Event::Apply(object) => {
+                if let Some(kind) = kind(&object) {
+                    self.start(kind);
+                }
+            }
+            watcher::Event::Delete(object) => {
+                if let Some(kind) = kind(&object) {
+                    tracing::info!(%kind, "the definition was removed");
+                    self.stop(kind).await;
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, kind: Kind) {
+        if let Some(running) = self.running.get(&kind) {
+            return running.changed.notify_one();
+        }
+        let changed = Arc::new(Notify::new());
+        let task = objects(self.client.clone(), kind, changed.clone(), self.events.clone());
+        let task = AbortOnDropHandle::new(tokio::spawn(task));
+        self.running.insert(kind, Running { task, changed });
+    }
+
+    async fn stop(&mut self, kind: Kind) {
+        if let Some(running) = self.running.remove(&kind) {
+            running.task.abort();
+            // Its last report must precede the one below. The result says only that it was aborted.
+            let _ = running.task.await;
+        }
+        // Fails only when nobody listens any more, which `follow` notices.
+        let _ = self.events.send(Event::Unserved(WatchId { kind, part: 0 })).await;
+    }
+}
+
+/// Watches the objects of a kind whose definition is installed.
+async fn objects(client: Client, kind: Kind, changed: Arc<Notify>, events: Sender<Event>) {
+    let mut attempts = 0;
+    while !events.is_closed() {
+        match version(&client, kind).await {
+            Ok(Some(version)) => {
+                tracing::debug!(%kind, version, "watching");
+                watch::mesh(client.clone(), kind, version, &events).await;
+                attempts = 0;
+            }
+            Ok(None) => {
+                let unserved = Event::Unserved(WatchId { kind, part: 0 });
+                if events.send(unserved).await.is_err() {
+                    return;
+                }
+                attempts += 1;
+            }
+            Err(error) => {
+                tracing::warn!(%kind, %error, "the versions of the kind cannot be read; trying again");
+            }
+        }
+        // A definition is served some seconds after it was installed. After that, only a change of it helps.
+        if attempts == ATTEMPTS {
+            tracing::warn!(%kind, supported = kind.versions().join(", "), "the definition serves no supported version");
+        }
+        let pause = if attempts < ATTEMPTS { RETRY } else { Duration::MAX };
+        if tokio::time::timeout(pause, changed.notified()).await.is_ok() {
+            attempts = 0;
+        }
+    }
+}
+
+/// The first of the supported versions in which the API server serves a kind.
+async fn version(client: &Client, kind: Kind) -> Result<Option<&'static str>, kube::Error> {
+    for version in kind.versions() {
+        let group = kind.descriptor().api_version(version);
+        let served = match client.list_api_group_resources(&group).await {
+            Ok(served) => served.resources,
+            Err(kube::Error::Api(status)) if status.is_not_found() => continue,
+            Err(error) => return Err(error),
+        };
+        if served.iter().any(|resource| resource.name == kind.descriptor().plural) {
+            return Ok(Some(version));
+        }
+    }
+    Ok(None)
+}
+
+const RETRY: Duration = Duration::from_secs(1);
+/// How often to look for a supported version after a definition has changed.
+const ATTEMPTS: u32 = 60;

@@ -1,0 +1,99 @@
+//! Follows one watch of the API server through errors: it waits, resumes, or lists again where the server has forgotten
+//! the version that was read last.
+
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Resource};
+use rand::Rng;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::time::Duration;
+
+/// A watch that goes on after errors.
+pub(super) struct Follower<K> {
+    api: Api<K>,
+    config: watcher::Config,
+    /// The kind, for the log.
+    name: String,
+    stream: BoxStream<'static, watcher::Result<Event<K>>>,
+    /// Attempts that have failed since the last success.
+    failures: u32,
+}
+
+impl<K> Follower<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    /// Begins to watch the objects with these fields.
+    pub(super) fn new(api: Api<K>, fields: Option<&str>, name: String) -> Self {
+        let config = watcher::Config::default().timeout(LONGEST_WATCH);
+        let config = fields.map_or_else(|| config.clone(), |fields| config.clone().fields(fields));
+        let stream = watcher(api.clone(), config.clone()).boxed();
+        Self { api, config, name, stream, failures: 0 }
+    }
+
+    /// Waits for the next event. `None` if the API server does not serve the kind.
+    pub(super) async fn next(&mut self) -> Option<Event<K>> {
+        loop {
+            match self.stream.next().await {
+                Some(Ok(event)) => {
+                    // `Init` precedes the request, so it is no success.
+                    if !matches!(event, Event::Init) && self.failures > 0 {
+                        tracing::info!(kind = self.name, "the watch goes on");
+                        self.failures = 0;
+                    }
+                    return Some(event);
+                }
+                Some(Err(error)) => {
+                    let code = code(&error);
+                    if code == Some(NOT_FOUND) {
+                        return None;
+                    }
+                    if self.failures == 0 {
+                        tracing::warn!(kind = self.name, %error, "the watch is interrupted; trying again");
+                    } else {
+                        tracing::debug!(kind = self.name, %error, "the watch cannot be resumed yet");
+                    }
+                    tokio::time::sleep(delay(self.failures)).await;
+                    self.failures += 1;
+                    // The watcher itself lists again only when an established watch reports that it has expired.
+                    if code.is_some_and(|code| FORGOTTEN.contains(&code)) {
+                        self.restart();
+                    }
+                }
+                None => self.restart(),
+            }
+        }
+    }
+
+    fn restart(&mut self) {
+        self.stream = watcher(self.api.clone(), self.config.clone()).boxed();
+    }
+}
+
+/// The HTTP status with which the API server refuses.
+fn code(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+/// How long to wait after this many failures, with a random part so that replicas do not return together.
+fn delay(failures: u32) -> Duration {
+    let base = FIRST_DELAY.saturating_mul(1 << failures.min(8)).min(LONGEST_DELAY);
+    base.mul_f64(rand::rng().random_range(0.5..1.0))
+}
+
+const NOT_FOUND: u16 = 404;
+/// The version is too old, or (504) newer than those that a restored server knows.
+const FORGOTTEN: &[u16] = &[410, 504];
+/// Seconds after which the server ends a watch, which is resumed at once. A connection that was lost without a notice is
+/// found five seconds later.
+const LONGEST_WATCH: u32 = 60;
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
