@@ -78,7 +78,7 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
         // Clients have no identity on this port, and many can share an address; still no address may take all
         // connections.
         let limits =
-            Limits { anonymous_per_source: Limits::default().authenticated_per_source, ..Limits::default() };
+            Limits { anonymous_per_source: Limits::default().authenticated_per_source, ..limits(&config) };
         tasks.spawn(serve::http_within(limits, plaintext, discovery.clone().router(), drain.clone()));
     }
     if let Some(address) = config.ca_address.clone() {
@@ -86,12 +86,12 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
         let gate = readiness.wait_for("certificate");
         let discovery = Discovery { identities: true, ..discovery };
         let authority = certificate::authority(&config, address).context("--trust-domain")?;
-        let drain = drain.clone();
+        let (limits, drain) = (limits(&config), drain.clone());
         tasks.spawn(async move {
             let tls = certificate::keep(authority, drain.clone()).await;
             let Some(tls) = tls else { return };
             gate.done();
-            serve::https(secure, discovery.router(), tls, drain).await;
+            serve::https_within(limits, secure, discovery.router(), tls, drain).await;
         });
     }
 
@@ -168,6 +168,12 @@ fn mesh(config: &Config) -> Result<Mesh> {
         let reasons: Vec<String> = refusals.iter().map(ToString::to_string).collect();
         anyhow!("{}", reasons.join("\n"))
     })
+}
+
+/// The limits of the ports for proxies.
+fn limits(config: &Config) -> Limits {
+    let age = config.max_server_connection_age;
+    Limits { age: (!age.is_zero()).then_some(age), ..Limits::default() }
 }
 
 async fn bind(config: &Config, port: u16) -> Result<TcpListener> {

@@ -4,6 +4,7 @@ use api::process::tls::expected::Expected;
 use clap::Parser;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The control plane: reads configuration from Kubernetes or from a folder, validates it, and serves it to proxies as
 /// Envoy xDS v3.
@@ -52,6 +53,15 @@ pub struct Config {
     /// File with the projected service account token
     #[arg(long, default_value = "/var/run/secrets/tokens/istio-token")]
     pub token_file: PathBuf,
+    /// The age, give or take 10 %, at which connections of proxies are closed, so that proxies spread over replicas;
+    /// 0s: never
+    #[arg(
+        long,
+        default_value = "30m",
+        env = "KEEPALIVE_MAX_SERVER_CONNECTION_AGE",
+        value_parser = api::process::duration::parse
+    )]
+    pub max_server_connection_age: Duration,
     /// DNS domain of the cluster
     #[arg(long, default_value = "cluster.local")]
     pub domain: String,

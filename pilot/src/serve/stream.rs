@@ -10,7 +10,7 @@ use crate::offer::Member;
 use crate::snapshot::Snapshot;
 use api::identity::SpiffeId;
 use api::model::Kind;
-use api::process::serve::{CloseAt, Peer};
+use api::process::serve::{CloseAt, CloseCause, Peer};
 use api::wire::xds::NodeInfo;
 use api::xds::accept::{Requests, StreamItem};
 use api::xds::server::{self, Mode, Request, Response};
@@ -29,7 +29,7 @@ pub(super) struct Session {
     send: mpsc::Sender<StreamItem>,
     /// The newest rejection that was reported, by type, so that each is logged once.
     reported: BTreeMap<Kind, String>,
-    /// When the stream must end: shortly before its client's certificate expires.
+    /// When the stream must end: at its maximum age, or shortly before its client's certificate expires.
     until: Option<CloseAt>,
     /// The size of the client's subscriptions when last computed.
     weighed: usize,
@@ -128,7 +128,10 @@ impl Session {
         let until = self.until;
         let mut parted = std::pin::pin!(async {
             match until {
-                Some(CloseAt(at)) => tokio::time::sleep_until(at).await,
+                Some(CloseAt { at, cause }) => {
+                    tokio::time::sleep_until(at).await;
+                    cause
+                }
                 None => std::future::pending().await,
             }
         });
@@ -159,15 +162,19 @@ impl Session {
                     let _ = self.send.send(Box::new(Err(leave))).await;
                     return;
                 }
-                () = &mut parted => {
-                    let reason = "the client certificate of this stream expires; reconnect with a renewed one";
-                    let _ = self.send.send(Box::new(Err(Status::unavailable(reason)))).await;
-                    return;
-                }
+                cause = &mut parted => return self.part(cause).await,
             };
             if !self.deliver(responses, known).await {
                 return;
             }
+        }
+    }
+
+    /// Ends the stream so that the proxy reconnects. At its maximum age, it ends without an error: nothing is wrong.
+    async fn part(&mut self, cause: CloseCause) {
+        if cause == CloseCause::Certificate {
+            let reason = "the client certificate of this stream expires; reconnect with a renewed one";
+            let _ = self.send.send(Box::new(Err(Status::unavailable(reason)))).await;
         }
     }
 

@@ -11,10 +11,13 @@ use crate::offer::Offers;
 use crate::snapshot::Snapshot;
 use crate::validate;
 use api::model::Kind;
+use api::process::serve::{self, CloseCause};
+use api::process::tls;
 use api::resource::parse;
 use api::wire::xds::{DeltaDiscoveryRequest, Node, NodeInfo};
 use api::xds::server::Request;
 use futures_util::StreamExt;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -360,7 +363,8 @@ async fn a_stream_ends_with_the_certificate_that_opened_it() {
     let (send, mut responses) = mpsc::channel(QUEUE);
     let requests = futures_util::stream::iter([Ok(Request::Delta(subscribe(Kind::Cluster, &["*"])))])
         .chain(futures_util::stream::pending());
-    let parting = CloseAt(tokio::time::Instant::now() + Duration::from_hours(1));
+    let at = tokio::time::Instant::now() + Duration::from_hours(1);
+    let parting = CloseAt { at, cause: CloseCause::Certificate };
     let session = Session::new(Mode::Delta, None, discovery, send).until(Some(parting));
     tokio::spawn(session.run(requests.boxed()));
     responses.recv().await.unwrap().unwrap();
@@ -371,4 +375,110 @@ async fn a_stream_ends_with_the_certificate_that_opened_it() {
     assert_eq!(end.code(), tonic::Code::Unavailable);
     assert!(end.message().contains("certificate of this stream"), "{end}");
     assert!(responses.recv().await.is_none() && connections.list().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_without_an_error_at_its_maximum_age_and_another_replica_sends_nothing_again() {
+    let service = "
+apiVersion: v1
+kind: Service
+metadata: {name: a, namespace: shop}
+spec: {clusterIP: 10.0.0.1, selector: {app: a}, ports: [{port: 80, name: http}]}
+";
+    let (_publish, snapshots) = watch::channel(snapshot(1, service));
+    let (send, mut responses) = mpsc::channel(QUEUE);
+    let requests = futures_util::stream::iter([Ok(Request::Delta(subscribe(Kind::Cluster, &["*"])))])
+        .chain(futures_util::stream::pending());
+    let at = tokio::time::Instant::now() + Duration::from_mins(30);
+    let discovery_of_first = discovery(snapshots);
+    let connections = discovery_of_first.connections.clone();
+    let session = Session::new(Mode::Delta, None, discovery_of_first, send)
+        .until(Some(CloseAt { at, cause: CloseCause::Age }));
+    tokio::spawn(session.run(requests.boxed()));
+    let first = responses.recv().await.unwrap().unwrap().into_delta().unwrap();
+    assert!(!first.resources.is_empty());
+    assert!(responses.recv().await.is_none(), "it ends without a status");
+    assert_eq!((tokio::time::Instant::now() - at).as_secs(), 0);
+    assert!(connections.list().is_empty());
+
+    // The other replica has counted other generations.
+    let (_publish, snapshots) = watch::channel(snapshot(7, service));
+    let held = first.resources.iter().map(|r| (r.name.clone(), r.version.clone())).collect();
+    let back = DeltaDiscoveryRequest { initial_resource_versions: held, ..subscribe(Kind::Cluster, &["*"]) };
+    let mut client = Client::new(discovery(snapshots));
+    client.send(back).await;
+    let again = tokio::time::timeout(Duration::from_secs(60), client.responses.recv()).await;
+    assert!(again.is_err(), "sent again: {again:?}");
+    assert_eq!(client.connections.list().len(), 1);
+}
+
+/// A root of the mesh.
+struct Root(rcgen::CertifiedIssuer<'static, rcgen::KeyPair>);
+
+impl Root {
+    fn new() -> Self {
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+        let key = rcgen::KeyPair::generate().unwrap();
+        Self(rcgen::CertifiedIssuer::self_signed(params, key).unwrap())
+    }
+
+    fn leaf(&self, account: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let mut params = rcgen::CertificateParams::default();
+        let uri = format!("spiffe://cluster.local/ns/shop/sa/{account}");
+        params.subject_alt_names = vec![rcgen::SanType::URI(uri.try_into().unwrap())];
+        params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        (vec![certificate.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+    }
+
+    /// The TLS settings of pilot with a certificate of this root, which verifies clients by `trusted`.
+    fn pilot(&self, trusted: &[&Root]) -> Arc<tls::Serving> {
+        let pem: String = trusted.iter().map(|root| root.0.pem()).collect();
+        let roots = tls::roots_from_pem(pem.as_bytes()).unwrap();
+        let clients = tls::mesh_clients(roots, tls::Accept::Any, tls::ClientAuth::Required).unwrap();
+        let (chain, key) = self.leaf("ostria-pilot");
+        tls::server_config(chain, key, Some(clients)).unwrap()
+    }
+
+    /// Opens a stream with a certificate of this root to pilot, which has one of `server`.
+    async fn open(&self, address: std::net::SocketAddr, server: &Root) -> api::xds::connect::Stream {
+        let roots = tls::roots_from_pem(server.0.pem().as_bytes()).unwrap();
+        let config =
+            tls::client_config(tls::mesh_servers(roots, tls::Accept::Any), Some(self.leaf("a"))).unwrap();
+        let channel = api::process::channel::lazy(&address.to_string(), Some(config)).unwrap();
+        let first = vec![subscribe(Kind::Cluster, &["*"])];
+        let metadata = tonic::metadata::MetadataMap::new();
+        let mut stream = api::xds::connect::Stream::open(channel, metadata, first).await.unwrap();
+        assert!(stream.next().await.unwrap().is_some());
+        stream
+    }
+}
+
+#[tokio::test]
+async fn streams_of_a_removed_root_end_and_others_stay() {
+    let (old, new) = (Root::new(), Root::new());
+    let (_publish, snapshots) = watch::channel(snapshot(1, ""));
+    let discovery = secure(snapshots);
+    let connections = discovery.connections.clone();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (change, serving) = watch::channel(new.pilot(&[&old, &new]));
+    tokio::spawn(serve::https(listener, discovery.router(), serving, CancellationToken::new()));
+    let mut of_old = old.open(address, &new).await;
+    let mut of_new = new.open(address, &new).await;
+    assert_eq!(connections.list().len(), 2);
+    change.send_replace(new.pilot(&[&new]));
+    let ended = tokio::time::timeout(Duration::from_secs(10), of_old.next()).await;
+    assert!(ended.expect("the stream of the removed root is still open").is_err());
+    let gone = async {
+        while connections.list().len() != 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("its session ends too");
+    let silent = tokio::time::timeout(Duration::from_millis(200), of_new.next()).await;
+    assert!(silent.is_err(), "the other stream is still open");
 }

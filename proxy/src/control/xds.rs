@@ -68,20 +68,34 @@ pub async fn run(
                     configuration: &mut configuration,
                     seams: &seams,
                     due: None,
-                    received: false,
+                    accepted: false,
                 };
-                let reason = session.run(&mut peers).await;
-                if session.received {
+                let ended = session.run(&mut peers).await;
+                if session.accepted {
                     back_off.succeeded();
                 }
-                reason
+                match ended {
+                    None if !session.accepted => {
+                        Some("the control plane ended the stream at once".to_owned())
+                    }
+                    ended => ended,
+                }
             }
-            Err(reason) => reason,
+            Err(reason) => Some(reason),
         };
-        seams.status.send_if_modified(|status| std::mem::replace(&mut status.connected, false));
-        seams.telemetry.named("control_plane.connected_state").store(0, Ordering::Relaxed);
         let wait = back_off.failed(rand::random());
-        tracing::warn!(reason, wait_ms = wait.as_millis(), "no stream to the control plane; trying again");
+        match reason {
+            Some(reason) => {
+                seams.status.send_if_modified(|status| std::mem::replace(&mut status.connected, false));
+                seams.telemetry.named("control_plane.connected_state").store(0, Ordering::Relaxed);
+                tracing::warn!(
+                    reason,
+                    wait_ms = wait.as_millis(),
+                    "no stream to the control plane; trying again"
+                );
+            }
+            None => tracing::info!("the control plane has ended the stream in order; reconnecting"),
+        }
         tokio::time::sleep(wait).await;
     }
 }
@@ -152,12 +166,15 @@ struct Session<'a> {
     seams: &'a Seams,
     /// When to use the draft even if resources that it refers to are missing.
     due: Option<Instant>,
-    received: bool,
+    /// Whether the control plane serves this stream.
+    accepted: bool,
 }
 
 impl Session<'_> {
-    /// Handles responses until the stream ends, and returns why it ended.
-    async fn run(&mut self, peers: &mut UnboundedReceiver<IpAddr>) -> String {
+    /// Handles responses until the stream ends, and returns why it failed. `None`: the control plane ended it without an
+    /// error, as it does at the maximum age of streams.
+    async fn run(&mut self, peers: &mut UnboundedReceiver<IpAddr>) -> Option<String> {
+        let mut silence = std::pin::pin!(tokio::time::sleep(REJECTION_LIMIT));
         loop {
             let due = self.due;
             let overdue = async {
@@ -169,12 +186,23 @@ impl Session<'_> {
             tokio::select! {
                 response = self.stream.next() => match response {
                     Ok(Some(response)) => self.take(response),
-                    Ok(None) => return "the control plane ended the stream".to_owned(),
-                    Err(status) => return format!("{}: {}", status.code().description(), status.message()),
+                    Ok(None) => return None,
+                    Err(status) => return Some(format!("{}: {}", status.code().description(), status.message())),
                 },
                 Some(address) = peers.recv() => self.request_workload(address, peers),
                 () = overdue => self.publish(),
+                () = &mut silence, if !self.accepted => self.accept(),
             }
+        }
+    }
+
+    /// Notes that the control plane serves this stream: it has sent a response, or has nothing to send to a proxy that
+    /// reconnects with the current configuration.
+    fn accept(&mut self) {
+        if !std::mem::replace(&mut self.accepted, true) {
+            tracing::info!("connected to the control plane");
+            self.seams.status.send_modify(|status| status.connected = true);
+            self.seams.telemetry.named("control_plane.connected_state").store(1, Ordering::Relaxed);
         }
     }
 
@@ -188,11 +216,7 @@ impl Session<'_> {
     }
 
     fn take(&mut self, response: DeltaDiscoveryResponse) {
-        if !std::mem::replace(&mut self.received, true) {
-            tracing::info!("receiving configuration");
-            self.seams.status.send_modify(|status| status.connected = true);
-            self.seams.telemetry.named("control_plane.connected_state").store(1, Ordering::Relaxed);
-        }
+        self.accept();
         let kind = Kind::from_type_url(&response.type_url);
         let Some(outcome) = self.configuration.receive(response, &self.seams.credentials) else { return };
         self.report(kind, &outcome);
@@ -277,6 +301,9 @@ fn stat_names(kind: Kind) -> Option<[&'static str; 2]> {
     }
 }
 
+/// How long a control plane takes at most to reject a stream: pilot waits three seconds for a proxy's Pod. A stream that
+/// is still open then is accepted, even if nothing has been received.
+const REJECTION_LIMIT: Duration = Duration::from_secs(5);
 /// The longest wait before a reconnect. While there is no stream, endpoints become outdated, so a control plane
 /// that is back must be found soon.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);

@@ -40,10 +40,41 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
-/// When a connection is closed gracefully because its peer's certificate expires soon; an extension of each of its
-/// requests. Handlers end their streams then, so that the peer reconnects with its next certificate.
+/// When a connection is closed gracefully; an extension of each of its requests. Handlers end their streams then, so
+/// that the peer reconnects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CloseAt(pub Instant);
+pub struct CloseAt {
+    /// The moment.
+    pub at: Instant,
+    /// What happens then.
+    pub cause: CloseCause,
+}
+
+/// Why a connection is closed gracefully.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseCause {
+    /// The peer's certificate expires soon; the peer reconnects with its next one.
+    Certificate,
+    /// The connection has reached the listener's maximum age; the peer may reconnect to another replica.
+    Age,
+}
+
+impl CloseAt {
+    /// The earlier of the two moments that end a connection: shortly before the peer's certificate expires, which is
+    /// after `left`, and at the maximum `age`. `random` is between 0 and 1.
+    fn first(now: Instant, left: Option<Duration>, age: Option<Duration>, random: f64) -> Option<Self> {
+        let certificate = left.map(|left| (lasts(left, random), CloseCause::Certificate));
+        let age = age.map(|age| (aged(age, random), CloseCause::Age));
+        let (after, cause) = certificate.into_iter().chain(age).min_by_key(|(after, _)| *after)?;
+        Some(Self { at: now.checked_add(after)?, cause })
+    }
+}
+
+/// The age at which a connection is closed: 10 % more or less than the maximum, as in gRPC, so that peers that connected
+/// together do not reconnect together. `random` is between 0 and 1.
+fn aged(age: Duration, random: f64) -> Duration {
+    age.mul_f64(0.9 + 0.2 * random.clamp(0.0, 1.0))
+}
 
 /// The lifetime of a connection whose peer's certificate expires after `left`: a little less, with jitter, so that
 /// peers that connected together do not reconnect together. `random` is between 0 and 1.
@@ -63,7 +94,7 @@ pub async fn http_within<L: Listener>(limits: Limits, listener: L, router: Route
     while let Some((stream, address, slot)) = drain.run_until_cancelled(acceptor.accept(&listener)).await {
         let (router, drain) = (router.clone(), drain.clone());
         let peer = Arc::new(Peer { address, certificates: Arc::default(), identity: None });
-        let client = Client::new(peer, (slot.counter(), limits.head), None);
+        let client = Client::new(peer, (slot.counter(), &limits), None);
         let stream = slot.watch(stream, false);
         connections.spawn(slot, async move { serve(stream, router, client, drain).await });
     }
@@ -113,7 +144,7 @@ pub async fn https_within<L: Listener>(
                 Ok(stream) => {
                     let peer = Arc::new(tls_peer(address, stream.get_ref().1));
                     counter.handshake_done(&peer);
-                    let client = Client::new(peer, (counter, limits.head), Some(tls));
+                    let client = Client::new(peer, (counter, &limits), Some(tls));
                     // The roots may have changed during the handshake, which has verified the peer against the old
                     // ones.
                     match client.distrust() {
@@ -159,18 +190,16 @@ struct Trust {
 impl Client {
     fn new(
         peer: Arc<Peer>,
-        (counter, head): (Counter, usize),
+        (counter, limits): (Counter, &Limits),
         tls: Option<watch::Receiver<Arc<Serving>>>,
     ) -> Self {
         let trust = tls.map(|tls| Mutex::new(Trust { tls, by: None }));
         let not_after = peer.not_after();
         // The hash is keyed at random in each process.
         let random = RandomState::new().hash_one(peer.address) as f64 / u64::MAX as f64;
-        let close_at = not_after.map(|end| {
-            let left = end.duration_since(wall()).unwrap_or_default();
-            CloseAt(Instant::now() + lasts(left, random))
-        });
-        Self { peer, counter, head, trust, not_after, close_at }
+        let left = not_after.map(|end| end.duration_since(wall()).unwrap_or_default());
+        let close_at = CloseAt::first(Instant::now(), left, limits.age, random);
+        Self { peer, counter, head: limits.head, trust, not_after, close_at }
     }
 
     /// Why the peer is not trusted, if it is not.
@@ -231,7 +260,7 @@ where
     let mut connection = std::pin::pin!(connection);
     let closing = async {
         match close_at {
-            Some(CloseAt(at)) => tokio::time::sleep_until(at).await,
+            Some(CloseAt { at, .. }) => tokio::time::sleep_until(at).await,
             None => std::future::pending().await,
         }
     };

@@ -242,10 +242,10 @@ async fn a_request_is_refused_after_the_roots_have_changed_even_before_the_reche
     let (listener, address) = listener().await;
     let _client = TcpStream::connect(address).await.unwrap();
     let (_, _, slot) = Acceptor::new(Limits::default()).accept(&listener).await;
-    let distrust = |tls| Client::new(peer.clone(), (slot.counter(), 8 << 10), Some(tls)).distrust();
+    let distrust = |tls| Client::new(peer.clone(), (slot.counter(), &FEW), Some(tls)).distrust();
     assert_eq!(distrust(tls), Some(CloseReason::Untrusted));
     let (change, tls) = watch::channel(old.server("citadel"));
-    let client = Client::new(peer.clone(), (slot.counter(), 8 << 10), Some(tls));
+    let client = Client::new(peer.clone(), (slot.counter(), &FEW), Some(tls));
     assert_eq!(client.distrust(), None);
     change.send_replace(new.server("citadel"));
     assert_eq!(client.distrust(), Some(CloseReason::Untrusted));
@@ -284,6 +284,7 @@ const FEW: Limits = Limits {
     idle: Duration::from_millis(900),
     response: Some(Duration::from_millis(900)),
     exchange: Some(Duration::from_millis(900)),
+    age: None,
     head: 8 << 10,
     bodies: 1 << 20,
     request: 0,
@@ -457,7 +458,7 @@ async fn a_handler_knows_when_a_connection_closes_and_http2_sends_goaway() {
     let router = Router::new().route(
         "/",
         get(async |close_at: Option<Extension<CloseAt>>| {
-            let left = close_at.map(|Extension(CloseAt(at))| at.duration_since(Instant::now()));
+            let left = close_at.map(|Extension(close_at)| close_at.at.duration_since(Instant::now()));
             format!("{}", left.unwrap_or_default().as_millis())
         }),
     );
@@ -476,4 +477,62 @@ async fn a_handler_knows_when_a_connection_closes_and_http2_sends_goaway() {
     expired.expect("it ends with the certificate").unwrap().expect("it ends in order");
     drain.cancel();
     server.await.unwrap();
+}
+
+#[test]
+fn a_connection_closes_at_its_maximum_age_or_with_its_peers_certificate_whichever_is_first() {
+    let now = Instant::now();
+    let seconds = |number: Option<u64>| number.map(Duration::from_secs);
+    let table = [
+        (None, None, 0.5, None),
+        (None, Some(1800), 0.0, Some((1620, CloseCause::Age))),
+        (None, Some(1800), 1.0, Some((1980, CloseCause::Age))),
+        (Some(43_200), Some(1800), 0.5, Some((1800, CloseCause::Age))),
+        (Some(600), Some(1800), 0.0, Some((600, CloseCause::Certificate))),
+        (Some(600), Some(1800), 1.0, Some((540, CloseCause::Certificate))),
+        (Some(600), None, 1.0, Some((540, CloseCause::Certificate))),
+    ];
+    for (left, age, random, expected) in table {
+        let expected = expected.map(|(after, cause)| CloseAt { at: now + Duration::from_secs(after), cause });
+        let found = CloseAt::first(now, seconds(left), seconds(age), random);
+        assert_eq!(found, expected, "{left:?} {age:?} {random}");
+    }
+}
+
+#[tokio::test]
+async fn connections_end_with_goaway_at_their_maximum_age_also_without_certificates() {
+    let authority = Authority::new();
+    for tls in [false, true] {
+        let (listener, address) = listener().await;
+        let drain = CancellationToken::new();
+        let (_renew, serving) = watch::channel(authority.server("citadel"));
+        let limits = Limits { age: Some(Duration::from_millis(400)), ..Limits::default() };
+        let server = if tls {
+            tokio::spawn(https_within(limits, listener, who(), serving, drain.clone()))
+        } else {
+            tokio::spawn(http_within(limits, listener, who(), drain.clone()))
+        };
+        let stream = TcpStream::connect(address).await.unwrap();
+        let ended = if tls {
+            ends_in_order(authority.expired(stream, Some(authority.leaf("reviews"))).await).await
+        } else {
+            ends_in_order(stream).await
+        };
+        assert!((Duration::from_millis(300)..Duration::from_secs(3)).contains(&ended), "{tls}: {ended:?}");
+        drain.cancel();
+        server.await.unwrap();
+    }
+}
+
+/// Opens an HTTP/2 connection, and returns after what time the server ends it with GOAWAY.
+async fn ends_in_order<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> Duration {
+    let begin = Instant::now();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::get("http://a/").body(Empty::<Bytes>::new()).unwrap();
+    sender.send_request(request).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(5), connection).await;
+    ended.expect("it ends with its age").unwrap().expect("it ends in order");
+    begin.elapsed()
 }

@@ -284,6 +284,27 @@ async fn an_outage_keeps_the_configuration_and_a_reconnect_gets_only_differences
 }
 
 #[tokio::test]
+async fn a_stream_that_ends_in_order_is_reopened_at_once_and_the_proxy_stays_connected() {
+    local(async {
+        let plane = Plane::new(&[cluster("a"), endpoints("a")]);
+        let (address, _closing) = plane.serve("127.0.0.1:0").await;
+        let mut proxy = start(address);
+        proxy.until_status("connected", |status| status.connected).await;
+        proxy.until("a cluster", |snapshot| snapshot.clusters().len() == 1).await;
+        plane.outages.send_modify(|count| *count += 1);
+        let resumed = |request: &DeltaDiscoveryRequest| request.initial_resource_versions.contains_key("a");
+        let again = async {
+            while !plane.requests.lock().unwrap().iter().any(resumed) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                assert!(proxy.status.borrow().connected);
+            }
+        };
+        assert!(tokio::time::timeout(LIMIT, again).await.is_ok());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_unknown_peer_is_requested_by_its_address() {
     local(async {
         let caller: IpAddr = "10.0.0.7".parse().unwrap();

@@ -35,6 +35,9 @@ pub struct Limits {
     pub response: Option<Duration>,
     /// From a request's headers to the end of the response's body. `None` for servers with long-lived streams.
     pub exchange: Option<Duration>,
+    /// The age, give or take 10 %, at which a connection is closed gracefully (HTTP/2: with GOAWAY), so that clients with
+    /// long-lived streams spread over replicas.
+    pub age: Option<Duration>,
     /// The most bytes of an HTTP/1 request's head.
     pub head: usize,
     /// The most bytes of buffered bodies (of requests until their responses begin, of responses until they are sent),
@@ -60,6 +63,7 @@ impl Default for Limits {
             idle: Duration::from_secs(300),
             response: Some(Duration::from_secs(60)),
             exchange: None,
+            age: None,
             head: HEAD,
             bodies: BODIES,
             request: REQUEST,
@@ -89,6 +93,7 @@ impl Limits {
             idle: Duration::from_secs(10),
             response: Some(Duration::from_secs(20)),
             exchange: Some(Duration::from_secs(20)),
+            age: None,
             head: HEAD,
             bodies: BODIES,
             request: REQUEST,

@@ -14,6 +14,7 @@ const LIMITS: Limits = Limits {
     idle: Duration::from_secs(60),
     response: Some(Duration::from_secs(20)),
     exchange: Some(Duration::from_secs(40)),
+    age: None,
     head: 1_000,
     bodies: 1_000,
     request: 0,
