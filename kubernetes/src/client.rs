@@ -104,11 +104,11 @@ pub fn reason(error: &kube::Error) -> String {
 
 /// Says why a watch failed, in one line.
 pub fn watch_reason(error: &watcher::Error) -> String {
-    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
     match error {
         InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => reason(error),
         WatchError(status) => status.message.clone(),
-        other => other.to_string(),
+        NoResourceVersion => error.to_string(),
     }
 }
 

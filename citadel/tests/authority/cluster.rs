@@ -160,11 +160,15 @@ async fn without_the_api_server_certificates_are_renewed_and_tokens_wait() {
     let chain = citadel.ask_with(&server, &request, Some(&first), None).await.unwrap();
 
     server.set_away(true);
-    for _ in 0..3 {
+    // Each failure lengthens the pause in which the API server is left alone.
+    loop {
         let refusal = citadel.ask(&server, Some(&second), None).await.unwrap_err();
         assert_eq!(refusal.code(), Code::Unavailable, "{refusal}");
+        if refusal.message().contains("reviewed again in") {
+            break;
+        }
+        assert!(refusal.message().contains("etcd is away"), "{refusal}");
     }
-    assert_eq!(server.count(&Method::POST, "tokenreviews"), 2, "a failing API server is left alone");
     assert!(citadel.ask(&server, None, Some(own(&chain, &key))).await.is_ok());
 
     server.set_away(false);

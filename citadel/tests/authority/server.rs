@@ -49,7 +49,7 @@ struct Inner {
 struct Event {
     version: u64,
     key: Key,
-    event: Value,
+    change: Value,
 }
 
 impl Server {
@@ -141,7 +141,7 @@ impl Shared {
         object["metadata"]["resourceVersion"] = json!(version.to_string());
         let kind = if inner.objects.contains_key(&key) { "MODIFIED" } else { "ADDED" };
         inner.objects.insert(key.clone(), object.clone());
-        self.tell(&mut inner, Event { version, key, event: json!({ "type": kind, "object": object }) });
+        self.tell(&mut inner, Event { version, key, change: json!({ "type": kind, "object": object }) });
         object
     }
 
@@ -150,7 +150,7 @@ impl Shared {
         inner.version += 1;
         let (version, object) = (inner.version, inner.objects.remove(key).unwrap());
         let key = key.clone();
-        self.tell(&mut inner, Event { version, key, event: json!({ "type": "DELETED", "object": object }) });
+        self.tell(&mut inner, Event { version, key, change: json!({ "type": "DELETED", "object": object }) });
     }
 
     fn tell(&self, inner: &mut Inner, event: Event) {
@@ -167,7 +167,7 @@ async fn respond(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, bo
         let mut inner = shared.inner.lock().unwrap();
         inner.requests.push((method.clone(), path.clone()));
         if inner.is_away {
-            return failure(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "etcd is away");
+            return failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "etcd is away");
         }
     }
     let query: HashMap<String, String> = form(uri.query().unwrap_or_default());
@@ -294,7 +294,7 @@ impl Shared {
                             None => live.recv().await.ok()?,
                         };
                         if is_asked(&event.key) {
-                            let line = format!("{}\n", event.event);
+                            let line = format!("{}\n", event.change);
                             return Some((Ok::<_, std::convert::Infallible>(line), (past, live, is_asked)));
                         }
                     }

@@ -93,8 +93,8 @@ mod tests {
         Instant::now()
     }
 
-    fn outcome() -> Outcome {
-        Ok("spiffe://d/ns/a/sa/b".parse().unwrap())
+    fn id() -> api::identity::SpiffeId {
+        "spiffe://d/ns/a/sa/b".parse().unwrap()
     }
 
     #[test]
@@ -104,8 +104,8 @@ mod tests {
         assert_eq!(memory.recall(&token, now), None);
         assert!(memory.begin(token, 7, now));
         assert_eq!(memory.recall(&token, now), Some(Recalled::Pending(7)));
-        memory.finish(token, Some((outcome(), now + SECOND)));
-        assert_eq!(memory.recall(&token, now), Some(Recalled::Known(outcome())));
+        memory.finish(token, Some((Ok(id()), now + SECOND)));
+        assert_eq!(memory.recall(&token, now), Some(Recalled::Known(Ok(id()))));
         assert_eq!(memory.recall(&token, now + SECOND), None);
         assert_eq!(memory.recall(&digest("b"), now), None);
         assert!(memory.begin(token, 8, now + SECOND));
