@@ -272,13 +272,12 @@ fn own_names(raw: &Raw, control_plane: Option<&ControlPlane>, errors: &mut Error
         None => OWN_NAMES.iter().map(|name| (*name).to_owned()).collect(),
     };
     for name in raw.dns_names.iter().map(|name| name.trim()).filter(|name| !name.is_empty()) {
-        if is_dns_name(name) {
-            names.push(name.to_owned());
-        } else {
+        if !is_dns_name(name) {
             errors.add("--dns-names", &format!("`{name}` is not a DNS name"));
+        } else if !names.iter().any(|present| present == name) {
+            names.push(name.to_owned());
         }
     }
-    names.dedup();
     names
 }
 

@@ -107,7 +107,7 @@ fn invalid_values_are_refused_with_the_expected_form() {
 
 #[test]
 fn in_a_cluster_the_api_server_verifies_tokens_and_names_are_those_of_the_chart() {
-    let config = Config::read(["x", "--kubernetes"]).unwrap();
+    let config = Config::read(["x", "--kubernetes", "--dns-names=ostria-citadel.istio-system.svc"]).unwrap();
     let cluster = config.cluster.unwrap();
     assert_eq!(cluster.access, Access::default());
     assert_eq!((cluster.namespace.as_str(), cluster.accepts_unbound), ("istio-system", false));
