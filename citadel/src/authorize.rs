@@ -15,11 +15,29 @@ pub fn permit(policy: &Policy, caller: &Caller, requested: &Requested) -> Result
     // expected, which is better than a workload without a certificate.
     let ttl = requested.ttl.unwrap_or(policy.default_ttl).min(policy.max_ttl);
     let account = caller.id.namespace().zip(caller.id.service_account());
-    let dns_names = account
-        .and_then(|(namespace, account)| policy.dns_names.get(&(namespace.to_owned(), account.to_owned())))
-        .cloned()
-        .unwrap_or_default();
+    let dns_names = account.map(|account| dns_names(policy, account)).unwrap_or_default();
     Ok(Permit { id: caller.id.clone(), dns_names, ttl })
+}
+
+/// The DNS names that the configuration grants to an account, and those of the Service if it is that of a server of the
+/// control plane: `ostria-pilot`, `ostria-injector`, and their revisions, such as `ostria-pilot-canary`.
+fn dns_names(policy: &Policy, (namespace, account): (&str, &str)) -> Vec<String> {
+    let granted = policy.dns_names.get(&(namespace.to_owned(), account.to_owned())).cloned();
+    let mut names = granted.unwrap_or_default();
+    let plane = policy.control_plane.as_ref().filter(|plane| plane.namespace == namespace);
+    if let Some(plane) = plane
+        && SERVERS.iter().any(|server| is_revision(account, server))
+    {
+        names.extend(plane.service_names(account));
+        names.sort_unstable();
+        names.dedup();
+    }
+    names
+}
+
+fn is_revision(account: &str, server: &str) -> bool {
+    let rest = account.strip_prefix(server);
+    rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(|name| !name.is_empty()))
 }
 
 /// Refuses a client that asks to act for another identity, as a node's proxy does for its pods.
@@ -41,10 +59,12 @@ pub enum Denied {
 }
 
 const IMPERSONATED: &str = "ImpersonatedIdentity";
+const SERVERS: [&str; 2] = ["ostria-pilot", "ostria-injector"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ControlPlane;
     use crate::flow::Method;
     use rcgen::{KeyPair, PublicKeyData, SubjectPublicKeyInfo};
     use std::collections::BTreeMap;
@@ -59,6 +79,7 @@ mod tests {
             default_ttl: DAY,
             max_ttl: 2 * DAY,
             dns_names: BTreeMap::from([(account, vec!["istiod.istio-system.svc".to_owned()])]),
+            control_plane: None,
         }
     }
 
@@ -92,6 +113,21 @@ mod tests {
         assert!(names("spiffe://cluster.local/ns/istio-system/sa/other").is_empty());
         assert!(names("spiffe://cluster.local/ns/default/sa/istiod").is_empty());
         assert!(names("spiffe://cluster.local/istiod").is_empty());
+    }
+
+    #[test]
+    fn servers_of_a_clusters_control_plane_get_the_names_of_their_service() {
+        let plane = ControlPlane { namespace: "mesh".to_owned(), domain: "cluster.example".to_owned() };
+        let policy = Policy { control_plane: Some(plane), ..policy() };
+        for account in ["ostria-pilot", "ostria-injector", "ostria-pilot-canary", "ostria-injector-1-2"] {
+            let expected = ["", ".svc", ".svc.cluster.example"].map(|rest| format!("{account}.mesh{rest}"));
+            assert_eq!(dns_names(&policy, ("mesh", account)), expected);
+            assert!(dns_names(&policy, ("default", account)).is_empty(), "{account}");
+        }
+        for account in ["ostria-pilots", "ostria-pilot-", "ostria", "ostria-citadel", "x-ostria-pilot"] {
+            assert!(dns_names(&policy, ("mesh", account)).is_empty(), "{account}");
+        }
+        assert_eq!(dns_names(&policy, ("istio-system", "istiod")), ["istiod.istio-system.svc"]);
     }
 
     #[test]

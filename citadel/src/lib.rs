@@ -18,6 +18,7 @@ pub mod authorize;
 pub mod limit;
 pub mod issue;
 pub mod audit;
+pub mod bundle;
 
 pub mod root;
 pub mod jwks;

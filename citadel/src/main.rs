@@ -30,13 +30,16 @@ fn run(config: Config, log: log::Handle) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let drain = CancellationToken::new();
-        let app = App::bind(config, log).await?;
         let (asked, end) = (shutdown::signal(), drain.clone());
         tokio::spawn(async move {
             asked.await;
             end.cancel();
         });
-        app.run(drain).await
+        // In a cluster this waits for the API server.
+        match drain.run_until_cancelled(App::bind(config, log)).await {
+            Some(app) => app?.run(drain).await,
+            None => Ok(()),
+        }
     })
 }
 

@@ -2,13 +2,11 @@
 //! A page to audit: everything that a client can get, it gets through `create`.
 
 use crate::audit;
-use crate::authenticate::token::TokenPolicy;
-use crate::authenticate::{self, AuthenticationError, Credentials};
+use crate::authenticate::{self, AuthenticationError, Credentials, Verifiers};
 use crate::authorize::{self, Denied};
 use crate::config::Policy;
 use crate::flow::{Caller, Issued};
 use crate::issue::{self, IssueError};
-use crate::jwks::Keys;
 use crate::limit::Limiter;
 use crate::request::{self, RequestError};
 use crate::root::Root;
@@ -21,12 +19,10 @@ use tokio::sync::watch;
 
 /// The state that decisions about requests need.
 pub struct Authority {
-    /// The signing root; replaced when the root folder changes.
+    /// The signing root; replaced when the root folder or Secret changes.
     pub root: watch::Receiver<Arc<Root>>,
-    /// The token issuer's keys.
-    pub keys: Keys,
-    /// The requirements that a token must meet.
-    pub tokens: TokenPolicy,
+    /// The ways to verify tokens.
+    pub tokens: Verifiers,
     /// What an authenticated client may have.
     pub policy: Policy,
     /// The rate limit of each identity.
@@ -47,8 +43,7 @@ impl Authority {
         let now = OffsetDateTime::now_utc();
         // The same root verifies the client and signs, even if it is replaced meanwhile.
         let root = self.root.borrow().clone();
-        let proofs = (&self.keys, &self.tokens);
-        let caller = authenticate::caller(credentials, &root, proofs, now).await.map_err(|error| {
+        let caller = authenticate::caller(credentials, &root, &self.tokens, now).await.map_err(|error| {
             let refusal = Refusal::from(error);
             self.count(&refusal);
             audit::denied(address, None, &refusal);

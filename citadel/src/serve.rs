@@ -2,7 +2,7 @@
 //! codes that clients can act on.
 
 use crate::audit;
-use crate::authenticate::Credentials;
+use crate::authenticate::{AuthenticationError, Credentials};
 use crate::pipeline::{Authority, Refusal};
 use api::certificate::{self, CertificateService, IstioCertificateRequest, IstioCertificateResponse};
 use api::process::serve::Peer;
@@ -42,6 +42,9 @@ impl CertificateService for Service {
 fn status(refusal: &Refusal) -> Status {
     let reason = audit::chain(refusal);
     match refusal {
+        Refusal::Unauthenticated(AuthenticationError::Review(error)) if error.is_temporary() => {
+            Status::unavailable(reason)
+        }
         Refusal::Unauthenticated(_) => Status::unauthenticated(reason),
         Refusal::TooMany => Status::resource_exhausted(reason),
         Refusal::Request(_) => Status::invalid_argument(reason),

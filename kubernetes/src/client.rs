@@ -2,6 +2,7 @@
 
 use kube::Client;
 use kube::config::{Config, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::runtime::watcher;
 use std::path::{Path, PathBuf};
 
 /// Where the API server and the credentials for it are found.
@@ -76,6 +77,39 @@ fn build(mut config: Config, component: &str) -> Result<Client, ConnectError> {
         config.headers.push((http::header::USER_AGENT, agent));
     }
     Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))
+}
+
+/// Says why a request to the API server failed, in one line: the server's own message, or the causes of a failed
+/// connection.
+pub fn reason(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return if status.message.is_empty() {
+            format!("the API server responds with status {} {}", status.code, status.reason)
+        } else {
+            status.message.clone()
+        };
+    }
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some of kube's messages contain their cause already.
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Says why a watch failed, in one line.
+pub fn watch_reason(error: &watcher::Error) -> String {
+    use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => reason(error),
+        WatchError(status) => status.message.clone(),
+        NoResourceVersion => error.to_string(),
+    }
 }
 
 #[cfg(test)]

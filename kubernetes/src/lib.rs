@@ -8,3 +8,4 @@ pub mod leader;
 pub mod client;
 
 pub mod lease;
+pub mod mirror;

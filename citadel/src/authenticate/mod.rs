@@ -1,12 +1,15 @@
-//! Authenticates the client of a request: by its current certificate, from the connection itself, or by a token of the
-//! configured issuer. The certificate takes precedence: it is bound to a key that the client has just used, while a
+//! Authenticates the client of a request: by its current certificate, from the connection itself, or by a token, which
+//! the keys of its issuer verify or the API server. The certificate takes precedence: it is bound to a key that the client has just used, while a
 //! token can be copied; and a machine whose token has expired can still renew.
 //!
 //! A certificate is verified on each request against the roots in force, since a connection may be older than they
 //! are.
 
+pub mod review;
 pub mod token;
 
+use crate::authenticate::review::Reviewer;
+use crate::authenticate::review::verdict::ReviewError;
 use crate::authenticate::token::{TokenError, TokenPolicy};
 use crate::flow::{Caller, Method};
 use crate::jwks::Keys;
@@ -28,11 +31,20 @@ pub struct Credentials<'a> {
     pub authorization: Option<&'a str>,
 }
 
+/// The ways to verify tokens. Without any, every token is refused.
+#[derive(Clone, Default)]
+pub struct Verifiers {
+    /// Verifies the tokens of one issuer by its keys.
+    pub keys: Option<(Keys, TokenPolicy)>,
+    /// Verifies all others with the API server.
+    pub reviewer: Option<Reviewer>,
+}
+
 /// Returns the identity that the credentials prove.
 pub async fn caller(
     credentials: Credentials<'_>,
     root: &Root,
-    (keys, policy): (&Keys, &TokenPolicy),
+    verifiers: &Verifiers,
     now: OffsetDateTime,
 ) -> Result<Caller, AuthenticationError> {
     if !credentials.peer.certificates.is_empty() {
@@ -45,14 +57,31 @@ pub async fn caller(
     }
     let header = credentials.authorization.ok_or(AuthenticationError::Missing)?;
     let token = bearer(header).ok_or(AuthenticationError::NotBearer)?;
-    let known = keys.current();
-    let checked = match token::verify(token, &known, policy, now) {
+    let id = by_token(token, verifiers, now).await?;
+    Ok(Caller { id, method: Method::Token })
+}
+
+/// The identity that a token proves. The issuer that the token names only decides who verifies it.
+async fn by_token(
+    token: &str,
+    verifiers: &Verifiers,
+    now: OffsetDateTime,
+) -> Result<SpiffeId, AuthenticationError> {
+    let (keys, policy) = match (&verifiers.keys, &verifiers.reviewer) {
+        (None, None) => return Err(AuthenticationError::NoTokens),
+        (Some((_, policy)), Some(reviewer)) if token::claimed(token)?.issuer() != policy.issuer => {
+            return Ok(reviewer.review(token, now).await?);
+        }
+        (None, Some(reviewer)) => return Ok(reviewer.review(token, now).await?),
+        (Some((keys, policy)), _) => (keys, policy),
+    };
+    let checked = match token::verify(token, &keys.current(), policy, now) {
         Err(TokenError::Key(KeyError::Unknown)) => {
             token::verify(token, &*keys.refreshed().await, policy, now)
         }
         checked => checked,
     };
-    Ok(Caller { id: checked?, method: Method::Token })
+    Ok(checked?)
 }
 
 fn bearer(header: &str) -> Option<&str> {
@@ -94,6 +123,12 @@ pub enum AuthenticationError {
     /// The token is not valid.
     #[error("the token is refused")]
     Token(#[from] TokenError),
+    /// The API server does not confirm the token.
+    #[error("the token is refused")]
+    Review(#[from] ReviewError),
+    /// Nothing verifies tokens.
+    #[error("tokens are not accepted here; connect with a certificate")]
+    NoTokens,
 }
 
 #[cfg(test)]

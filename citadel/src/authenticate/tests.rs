@@ -39,7 +39,8 @@ async fn proven(
         audience: "a".to_owned(),
         trust_domain: "cluster.local".parse().unwrap(),
     };
-    caller(Credentials { peer: &peer, authorization }, root, (&keys, &policy), now).await
+    let verifiers = Verifiers { keys: Some((keys, policy)), reviewer: None };
+    caller(Credentials { peer: &peer, authorization }, root, &verifiers, now).await
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use api::identity::{SpiffeId, TrustDomain};
 use api::process::duration;
 use api::process::log::Format;
 use clap::Parser;
+use kubernetes::client::Access;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -33,6 +34,8 @@ pub struct Config {
     pub policy: Policy,
     /// Requests per second for each identity; 0: no limit.
     pub rate: u32,
+    /// The Kubernetes cluster, if the authority serves one.
+    pub cluster: Option<Cluster>,
     /// The authority's own identity.
     pub own_id: SpiffeId,
     /// The DNS names of the authority's own certificate.
@@ -54,16 +57,49 @@ pub struct Policy {
     pub max_ttl: Duration,
     /// Granted DNS names, by namespace and service account.
     pub dns_names: BTreeMap<(String, String), Vec<String>>,
+    /// The control plane in a cluster, whose servers get the DNS names of their Services.
+    pub control_plane: Option<ControlPlane>,
+}
+
+/// The control plane in a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlPlane {
+    /// Its namespace.
+    pub namespace: String,
+    /// The DNS domain of the cluster.
+    pub domain: String,
+}
+
+/// The Kubernetes cluster that the authority serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// The API server.
+    pub access: Access,
+    /// The namespace of the root's Secrets and of the Lease.
+    pub namespace: String,
+    /// The name of this Pod.
+    pub pod: String,
+    /// Whether tokens that are not bound to a Pod are accepted.
+    pub accepts_unbound: bool,
+    /// Whether trust bundles of other control planes are replaced.
+    pub takes_over_bundles: bool,
 }
 
 /// The settings for token verification.
 #[derive(Debug, Clone)]
 pub struct Tokens {
-    /// The issuer in tokens.
-    pub issuer: String,
     /// The audience that tokens must have.
     pub audience: String,
-    /// The source of the issuer's keys.
+    /// The issuer whose keys verify tokens; `None` in a cluster: only the API server verifies them.
+    pub issuer: Option<Issuer>,
+}
+
+/// An issuer of tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuer {
+    /// Its name in tokens.
+    pub name: String,
+    /// The source of its keys.
     pub keys: KeySource,
 }
 
@@ -107,13 +143,18 @@ impl Config {
         let trust_domain = errors.keep("--trust-domain", TrustDomain::configured(&raw.trust_domain));
         let rate =
             errors.parse("--rate-limit", &raw.rate_limit, "write requests per second, or 0 for no limit");
+        let namespace = raw.namespace.clone().unwrap_or_else(|| raw.pod_namespace.clone());
+        let cluster = cluster(&raw, &namespace);
+        let default_account = if cluster.is_some() { CLUSTER_ACCOUNT } else { ACCOUNT };
+        let account = raw.service_account.as_deref().unwrap_or(default_account);
         let own_id = trust_domain.as_ref().and_then(|domain| {
-            let id = SpiffeId::workload(domain, &raw.namespace, &raw.service_account);
+            let id = SpiffeId::workload(domain, &namespace, account);
             errors.keep("--namespace and --service-account", id)
         });
-        let own_names = own_names(&raw, errors);
+        let control_plane = control_plane(&raw, &namespace, errors);
+        let own_names = own_names(&raw, control_plane.as_ref(), errors);
         let tokens = Tokens::check(&raw, errors);
-        let policy = policy(&raw, trust_domain, errors);
+        let policy = policy(&raw, trust_domain, control_plane, errors);
         Some(Self {
             grpc: SocketAddr::new(address?, port?),
             http: SocketAddr::new(address?, http_port?),
@@ -122,6 +163,7 @@ impl Config {
             tokens: tokens?,
             policy: policy?,
             rate: rate?,
+            cluster,
             own_id: own_id?,
             own_names,
             log_level: raw.log_level,
@@ -132,14 +174,17 @@ impl Config {
 
 impl Tokens {
     fn check(raw: &Raw, errors: &mut Errors) -> Option<Self> {
-        let (issuer, audience) = (raw.token_issuer.trim(), raw.token_audience.trim());
-        if issuer.is_empty() {
-            errors.add("--token-issuer", "it is required: the issuer (`iss`) of workloads' tokens");
-        }
+        let (issuer, audience, keys) =
+            (raw.token_issuer.trim(), raw.token_audience.trim(), raw.token_jwks.trim());
         if audience.is_empty() {
             errors.add("--token-audience", "it is empty: tokens for any audience would pass");
         }
-        let keys = raw.token_jwks.trim();
+        if raw.is_in_cluster() && issuer.is_empty() && keys.is_empty() {
+            return Some(Self { audience: audience.to_owned(), issuer: None });
+        }
+        if issuer.is_empty() {
+            errors.add("--token-issuer", "it is required: the issuer (`iss`) of workloads' tokens");
+        }
         if keys.is_empty() {
             errors.add("--token-jwks", "it is required: a file or URL with the token issuer's keys");
         }
@@ -156,11 +201,34 @@ impl Tokens {
         } else {
             KeySource::File(PathBuf::from(keys))
         };
-        Some(Self { issuer: issuer.to_owned(), audience: audience.to_owned(), keys })
+        Some(Self { audience: audience.to_owned(), issuer: Some(Issuer { name: issuer.to_owned(), keys }) })
     }
 }
 
-fn policy(raw: &Raw, trust_domain: Option<TrustDomain>, errors: &mut Errors) -> Option<Policy> {
+fn cluster(raw: &Raw, namespace: &str) -> Option<Cluster> {
+    raw.is_in_cluster().then(|| Cluster {
+        access: Access { kubeconfig: raw.kubeconfig.clone(), context: raw.context.clone() },
+        namespace: namespace.to_owned(),
+        pod: raw.pod_name.clone(),
+        accepts_unbound: raw.allow_unbound_tokens,
+        takes_over_bundles: raw.take_over_trust_bundles,
+    })
+}
+
+fn control_plane(raw: &Raw, namespace: &str, errors: &mut Errors) -> Option<ControlPlane> {
+    let domain = raw.cluster_domain.trim();
+    if !is_dns_name(domain) {
+        errors.add("--cluster-domain", &format!("`{domain}` is not a DNS name"));
+    }
+    raw.is_in_cluster().then(|| ControlPlane { namespace: namespace.to_owned(), domain: domain.to_owned() })
+}
+
+fn policy(
+    raw: &Raw,
+    trust_domain: Option<TrustDomain>,
+    control_plane: Option<ControlPlane>,
+    errors: &mut Errors,
+) -> Option<Policy> {
     let default_ttl = errors.keep("--default-ttl", duration::parse(&raw.default_ttl));
     let max_ttl = errors.keep("--max-ttl", duration::parse(&raw.max_ttl));
     let mut dns_names = BTreeMap::new();
@@ -180,7 +248,7 @@ fn policy(raw: &Raw, trust_domain: Option<TrustDomain>, errors: &mut Errors) -> 
     if default_ttl > max_ttl {
         errors.add("--default-ttl", "it is longer than --max-ttl, which has to be raised too");
     }
-    Some(Policy { trust_domain: trust_domain?, default_ttl, max_ttl, dns_names })
+    Some(Policy { trust_domain: trust_domain?, default_ttl, max_ttl, dns_names, control_plane })
 }
 
 /// Parses `NAMESPACE/ACCOUNT=name,name`.
@@ -198,21 +266,36 @@ fn read_grant(text: &str) -> Result<((String, String), Vec<String>), String> {
     }
 }
 
-fn own_names(raw: &Raw, errors: &mut Errors) -> Vec<String> {
-    let mut names: Vec<String> = OWN_NAMES.iter().map(|name| (*name).to_owned()).collect();
+fn own_names(raw: &Raw, control_plane: Option<&ControlPlane>, errors: &mut Errors) -> Vec<String> {
+    let mut names = match control_plane {
+        Some(plane) => plane.service_names(CLUSTER_ACCOUNT),
+        None => OWN_NAMES.iter().map(|name| (*name).to_owned()).collect(),
+    };
     for name in raw.dns_names.iter().map(|name| name.trim()).filter(|name| !name.is_empty()) {
-        if is_dns_name(name) {
-            names.push(name.to_owned());
-        } else {
+        if !is_dns_name(name) {
             errors.add("--dns-names", &format!("`{name}` is not a DNS name"));
+        } else if !names.iter().any(|present| present == name) {
+            names.push(name.to_owned());
         }
     }
-    names.dedup();
     names
 }
 
 fn is_dns_name(name: &str) -> bool {
     rustls_pki_types::DnsName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_ok()
+}
+
+impl ControlPlane {
+    /// The DNS names of a Service of the control plane, as clients write them. The API server calls webhooks by the
+    /// second.
+    pub fn service_names(&self, service: &str) -> Vec<String> {
+        let (namespace, domain) = (&self.namespace, &self.domain);
+        vec![
+            format!("{service}.{namespace}"),
+            format!("{service}.{namespace}.svc"),
+            format!("{service}.{namespace}.svc.{domain}"),
+        ]
+    }
 }
 
 /// Why the process cannot start.
@@ -246,6 +329,9 @@ impl Errors {
 const PORT_HINT: &str = "write a port from 0 to 65535; 0 takes any free one";
 const OWN_NAMES: [&str; 4] =
     ["istiod.istio-system.svc", "citadel.istio-system.svc", "istio-ca.istio-system.svc", "localhost"];
+/// The default service account, and the name of the Service.
+const CLUSTER_ACCOUNT: &str = "ostria-citadel";
+const ACCOUNT: &str = "citadel";
 const MIN_TTL: Duration = Duration::from_mins(1);
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub(crate) struct Raw {
     /// File to write the root certificate to, for others to read.
     #[arg(long, env = "OSTRIA_PUBLISH_ROOT")]
     pub(crate) publish_root: Option<PathBuf>,
-    /// Issuer (`iss`) of workloads' tokens.
+    /// Issuer (`iss`) of workloads' tokens; on Kubernetes only of workloads outside of the cluster.
     #[arg(long, env = "OSTRIA_TOKEN_ISSUER", default_value = "", hide_default_value = true)]
     pub(crate) token_issuer: String,
     /// File or http(s) URL with the token issuer's keys (a JSON Web Key Set).
@@ -60,16 +60,49 @@ pub(crate) struct Raw {
     /// Further DNS names of this server's own certificate, separated by commas.
     #[arg(long, env = "OSTRIA_DNS_NAMES", value_delimiter = ',')]
     pub(crate) dns_names: Vec<String>,
-    /// Namespace in this server's own identity.
-    #[arg(long, env = "OSTRIA_NAMESPACE", default_value = "istio-system")]
-    pub(crate) namespace: String,
-    /// Service account in this server's own identity.
-    #[arg(long, env = "OSTRIA_SERVICE_ACCOUNT", default_value = "citadel")]
-    pub(crate) service_account: String,
+    /// Namespace of this server, for its own identity and, on Kubernetes, for the Secrets of the root [default:
+    /// POD_NAMESPACE, else istio-system]
+    #[arg(long, env = "OSTRIA_NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    /// Service account in this server's own identity [default: citadel, on Kubernetes ostria-citadel]
+    #[arg(long, env = "OSTRIA_SERVICE_ACCOUNT")]
+    pub(crate) service_account: Option<String>,
+    /// Use the Kubernetes API server of the cluster that this process runs in: it verifies tokens, and holds the root in
+    /// a Secret and the trust bundles in ConfigMaps.
+    #[arg(long, env = "OSTRIA_KUBERNETES")]
+    pub(crate) kubernetes: bool,
+    /// Use the API server that this kubeconfig file names, from outside of the cluster.
+    #[arg(long, env = "OSTRIA_KUBECONFIG")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig file; its current context if not given.
+    #[arg(long, env = "OSTRIA_CONTEXT", requires = "kubeconfig")]
+    pub(crate) context: Option<String>,
+    /// DNS domain of the cluster.
+    #[arg(long, env = "OSTRIA_CLUSTER_DOMAIN", default_value = "cluster.local")]
+    pub(crate) cluster_domain: String,
+    /// Accept tokens that are not bound to a Pod.
+    #[arg(long, env = "OSTRIA_ALLOW_UNBOUND_TOKENS")]
+    pub(crate) allow_unbound_tokens: bool,
+    /// Replace trust bundles (ConfigMap istio-ca-root-cert) of other control planes too.
+    #[arg(long, env = "OSTRIA_TAKE_OVER_TRUST_BUNDLES")]
+    pub(crate) take_over_trust_bundles: bool,
+    /// Name of this Pod in the election of the replica that writes trust bundles.
+    #[arg(long, env = "POD_NAME", default_value = "ostria-citadel", hide = true)]
+    pub(crate) pod_name: String,
+    /// Namespace of this Pod.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "istio-system", hide = true)]
+    pub(crate) pod_namespace: String,
     /// Log level: error, warn, info, debug, trace, or a list such as info,citadel=debug.
     #[arg(long, env = "OSTRIA_LOG_LEVEL", default_value = "info", value_parser = api::process::log::level)]
     pub(crate) log_level: String,
     /// Log as JSON, one object per line.
     #[arg(long, env = "OSTRIA_LOG_AS_JSON")]
     pub(crate) log_as_json: bool,
+}
+
+impl Raw {
+    /// Whether the authority serves a Kubernetes cluster.
+    pub(crate) fn is_in_cluster(&self) -> bool {
+        self.kubernetes || self.kubeconfig.is_some()
+    }
 }

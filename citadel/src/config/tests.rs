@@ -17,7 +17,9 @@ fn unset_flags_have_the_mesh_defaults() {
     assert_eq!(config.policy.default_ttl, Duration::from_hours(24));
     assert_eq!(config.policy.max_ttl, Duration::from_hours(24));
     assert_eq!(config.tokens.audience, "istio-ca");
-    assert_eq!(config.tokens.keys, KeySource::File("/keys.json".into()));
+    let issuer = Issuer { name: "https://issuer".to_owned(), keys: KeySource::File("/keys.json".into()) };
+    assert_eq!(config.tokens.issuer, Some(issuer));
+    assert_eq!((config.cluster, config.policy.control_plane), (None, None));
     assert_eq!(config.own_id.as_str(), "spiffe://cluster.local/ns/istio-system/sa/citadel");
     assert_eq!(config.own_names, OWN_NAMES);
 }
@@ -45,8 +47,8 @@ fn keys_come_from_a_file_or_a_url() {
     assert!(config.is_ok());
     let url =
         Config::read(["x", "--token-issuer", "i", "--token-jwks", "https://h:6443/openid/v1/jwks"]).unwrap();
-    let KeySource::Url { url, roots: None, bearer: None } = url.tokens.keys else {
-        panic!("{:?}", url.tokens.keys);
+    let KeySource::Url { url, roots: None, bearer: None } = url.tokens.issuer.unwrap().keys else {
+        panic!("not a URL");
     };
     assert_eq!(url.path(), "/openid/v1/jwks");
 }
@@ -101,4 +103,40 @@ fn invalid_values_are_refused_with_the_expected_form() {
         assert!(error.contains(reason), "{arguments:?}: {error}");
     }
     assert!(matches!(read(&["--unknown"]), Err(ConfigError::CommandLine(_))));
+}
+
+#[test]
+fn in_a_cluster_the_api_server_verifies_tokens_and_names_are_those_of_the_chart() {
+    let config = Config::read(["x", "--kubernetes", "--dns-names=ostria-citadel.istio-system.svc"]).unwrap();
+    let cluster = config.cluster.unwrap();
+    assert_eq!(cluster.access, Access::default());
+    assert_eq!((cluster.namespace.as_str(), cluster.accepts_unbound), ("istio-system", false));
+    assert_eq!(config.tokens.issuer, None);
+    assert_eq!(config.own_id.as_str(), "spiffe://cluster.local/ns/istio-system/sa/ostria-citadel");
+    assert_eq!(
+        config.own_names,
+        [
+            "ostria-citadel.istio-system",
+            "ostria-citadel.istio-system.svc",
+            "ostria-citadel.istio-system.svc.cluster.local",
+        ]
+    );
+    assert_eq!(config.policy.control_plane.unwrap().namespace, "istio-system");
+
+    let outside = ["--kubeconfig", "/k", "--context", "c", "--namespace", "mesh", "--service-account", "ca"];
+    let config = read(&outside).unwrap();
+    let cluster = config.cluster.unwrap();
+    assert_eq!(cluster.access, Access { kubeconfig: Some("/k".into()), context: Some("c".into()) });
+    assert_eq!(cluster.namespace, "mesh");
+    assert_eq!(config.own_id.as_str(), "spiffe://cluster.local/ns/mesh/sa/ca");
+    assert!(config.tokens.issuer.is_some(), "workloads outside of the cluster have tokens of another issuer");
+}
+
+#[test]
+fn in_a_cluster_an_issuer_is_complete_or_absent() {
+    let error = Config::read(["x", "--kubernetes", "--token-issuer", "i"]).unwrap_err().to_string();
+    assert!(error.contains("--token-jwks: it is required"), "{error}");
+    let error = Config::read(["x", "--kubernetes", "--cluster-domain", "a b"]).unwrap_err().to_string();
+    assert!(error.contains("--cluster-domain: `a b` is not a DNS name"), "{error}");
+    assert!(Config::read(["x", "--kubernetes", "--context", "c"]).is_err(), "a context needs a file");
 }

@@ -64,7 +64,8 @@ fn read(folder: &Folder) -> Result<Root, FolderError> {
     Ok(root)
 }
 
-fn warn_of_strangers(old: &Root, new: &Root) {
+/// Warns if the old root is no longer among the new ones.
+pub(super) fn warn_of_strangers(old: &Root, new: &Root) {
     let known = tls::certificates_from_pem(new.roots_pem().as_bytes()).unwrap_or_default();
     let before = tls::certificates_from_pem(old.roots_pem().as_bytes()).unwrap_or_default();
     if before.iter().any(|root| !known.contains(root)) {

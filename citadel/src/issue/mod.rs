@@ -4,9 +4,8 @@ pub mod profile;
 
 use crate::flow::{Issued, Permit};
 use crate::issue::profile::ProfileError;
-use crate::root::Root;
+use crate::root::{Root, create};
 use rcgen::PublicKeyData;
-use ring::rand::{SecureRandom, SystemRandom};
 use time::OffsetDateTime;
 
 /// Issues a certificate over `key` with what `permit` allows.
@@ -16,21 +15,13 @@ pub fn issue(
     key: &impl PublicKeyData,
     now: OffsetDateTime,
 ) -> Result<Issued, IssueError> {
-    let serial = serial()?;
+    let serial = create::serial().ok_or(IssueError::Random)?;
     let contents = profile::contents(permit, root.chain_not_after(), now, &serial)?;
     let leaf = root.sign(&contents, key).map_err(|error| IssueError::Sign(error.to_string()))?;
     let mut chain = vec![leaf.pem()];
     chain.extend(root.chain().iter().cloned());
     let serial = u128::from_be_bytes(serial);
     Ok(Issued { chain, serial: format!("{serial:032x}"), not_after: contents.not_after })
-}
-
-/// Returns a serial number: random, positive and of fixed length, as RFC 5280 and the CA/Browser Forum's rules require.
-fn serial() -> Result<[u8; 16], IssueError> {
-    let mut serial = [0; 16];
-    SystemRandom::new().fill(&mut serial).map_err(|_| IssueError::Random)?;
-    serial[0] = serial[0] & 0x7f | 0x40;
-    Ok(serial)
 }
 
 /// Why a certificate cannot be issued.

@@ -1,13 +1,39 @@
 //! Creates a self-signed root for a mesh that has none: ECDSA P-256, valid for ten years, so that no mesh fails because
 //! its root expired unnoticed.
 
-use crate::root::material::Material;
+use crate::root::material::{ISTIO, Material};
 use api::identity::TrustDomain;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType,
     SerialNumber,
 };
+use ring::rand::{SecureRandom, SystemRandom};
 use time::{Duration, OffsetDateTime};
+
+/// Creates a root with a random serial number.
+pub fn fresh(trust_domain: &TrustDomain, now: OffsetDateTime) -> Result<Material, CreateError> {
+    Ok(self_signed(trust_domain, &serial().ok_or(CreateError::Random)?, now)?)
+}
+
+/// Returns a serial number: random, positive and of fixed length, as RFC 5280 and the CA/Browser Forum's rules require.
+/// `None` if the system provides no randomness.
+pub fn serial() -> Option<[u8; 16]> {
+    let mut serial = [0; 16];
+    SystemRandom::new().fill(&mut serial).ok()?;
+    serial[0] = serial[0] & 0x7f | 0x40;
+    Some(serial)
+}
+
+/// Why no root can be created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The system provides no randomness.
+    #[error("no random numbers")]
+    Random,
+    /// The certificate cannot be made.
+    #[error(transparent)]
+    Certificate(#[from] rcgen::Error),
+}
 
 /// Creates a root and its key.
 pub fn self_signed(
@@ -33,6 +59,7 @@ pub fn self_signed(
         key: key.serialize_pem(),
         chain: String::new(),
         roots: certificate,
+        names: &ISTIO,
     })
 }
 

@@ -1,10 +1,9 @@
 //! The root folder: loads the four files of an authority, or creates them once. Each file is written under another
 //! name, flushed, and renamed into place, so that neither a crash nor a full disk leaves a partial key.
 
-use crate::root::material::{Material, MaterialError};
+use crate::root::material::{ISTIO, Material, MaterialError};
 use crate::root::{Root, create};
 use api::identity::TrustDomain;
-use ring::rand::{SecureRandom, SystemRandom};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -69,7 +68,7 @@ fn load(folder: &Path) -> Result<Option<Material>, FolderError> {
     warn_if_others_can_read(&folder.join(KEY));
     let mut texts = texts.into_iter().map(Option::unwrap_or_default);
     let mut next = || texts.next().unwrap_or_default();
-    Ok(Some(Material { certificate: next(), key: next(), chain: next(), roots: next() }))
+    Ok(Some(Material { certificate: next(), key: next(), chain: next(), roots: next(), names: &ISTIO }))
 }
 
 fn make(folder: &Path, trust_domain: &TrustDomain, now: OffsetDateTime) -> Result<Material, FolderError> {
@@ -89,11 +88,7 @@ fn make(folder: &Path, trust_domain: &TrustDomain, now: OffsetDateTime) -> Resul
     if let Some(found) = load(folder)? {
         return Ok(found);
     }
-    let mut serial = [0; 16];
-    SystemRandom::new().fill(&mut serial).map_err(|_| failed(io::Error::other("no random numbers")))?;
-    serial[0] = serial[0] & 0x7f | 0x40;
-    let material =
-        create::self_signed(trust_domain, &serial, now).map_err(|error| failed(io::Error::other(error)))?;
+    let material = create::fresh(trust_domain, now).map_err(|error| failed(io::Error::other(error)))?;
     keep(folder, &material).map_err(failed)?;
     tracing::info!(folder = %folder.display(), %trust_domain, "a self-signed root was created");
     Ok(material)
@@ -219,6 +214,6 @@ pub enum FolderError {
     },
 }
 
-const KEY: &str = "ca-key.pem";
-const CHAIN: &str = "cert-chain.pem";
-const FILES: [&str; 4] = ["ca-cert.pem", KEY, CHAIN, "root-cert.pem"];
+const KEY: &str = ISTIO.key;
+const CHAIN: &str = ISTIO.chain;
+const FILES: [&str; 4] = [ISTIO.certificate, KEY, CHAIN, ISTIO.roots];

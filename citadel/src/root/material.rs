@@ -1,4 +1,4 @@
-//! Pure. Turns the four PEM texts of a root folder into a signing root, or reports which file is wrong and why.
+//! Pure. Turns the four PEM texts of a root folder or Secret into a signing root, or reports which file is wrong and why.
 //! Mistakes in a plugged-in authority are found when the process starts, not when the first peer refuses a
 //! certificate.
 
@@ -22,30 +22,60 @@ pub struct Material {
     pub chain: String,
     /// `root-cert.pem`: the root, or a bundle of roots.
     pub roots: String,
+    /// The names of the texts, for errors.
+    pub names: &'static Names,
 }
+
+/// The names under which an authority's texts are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Names {
+    /// Of the signing certificate.
+    pub certificate: &'static str,
+    /// Of its private key.
+    pub key: &'static str,
+    /// Of the chain.
+    pub chain: &'static str,
+    /// Of the roots.
+    pub roots: &'static str,
+}
+
+/// Istio's names, in its Secrets and in a folder.
+pub const ISTIO: Names =
+    Names { certificate: "ca-cert.pem", key: "ca-key.pem", chain: "cert-chain.pem", roots: "root-cert.pem" };
+/// The names in a Secret of type `kubernetes.io/tls`, whose certificate is followed by those above it.
+pub const TLS: Names = Names { certificate: "tls.crt", key: "tls.key", chain: "tls.crt", roots: "ca.crt" };
 
 impl Material {
     /// Checks the texts against each other and against the current time.
     pub fn check(&self, now: OffsetDateTime) -> Result<Root, MaterialError> {
-        let signer = one_certificate("ca-cert.pem", &self.certificate)?;
-        let key = key::read(self.key.as_bytes()).map_err(|reason| wrong("ca-key.pem", reason))?;
-        let roots_der = certificates("root-cert.pem", &self.roots)?;
-        let signer_not_after = check_signer(&signer, &key, now)?;
+        let names = self.names;
+        let signer = one_certificate(names.certificate, &self.certificate)?;
+        let key = key::read(self.key.as_bytes()).map_err(|reason| wrong(names.key, reason))?;
+        let roots_der = certificates(names.roots, &self.roots)?;
+        let signer_not_after = check_signer(&signer, &key, names, now)?;
         let ends: Vec<OffsetDateTime> =
-            roots_der.iter().map(|root| validity("root-cert.pem", root, now)).collect::<Result<_, _>>()?;
+            roots_der.iter().map(|root| validity(names.roots, root, now)).collect::<Result<_, _>>()?;
         let anchor_not_after = ends.into_iter().min().unwrap_or(signer_not_after);
         let roots =
-            tls::roots_from_pem(self.roots.as_bytes()).map_err(|e| wrong("root-cert.pem", e.to_string()))?;
+            tls::roots_from_pem(self.roots.as_bytes()).map_err(|e| wrong(names.roots, e.to_string()))?;
         let intermediates = self.intermediates(&signer, &roots_der, now)?;
         let issuer =
-            Issuer::from_ca_cert_der(&signer, key).map_err(|e| wrong("ca-cert.pem", e.to_string()))?;
+            Issuer::from_ca_cert_der(&signer, key).map_err(|e| wrong(names.certificate, e.to_string()))?;
         let mut chain: Vec<String> = intermediates.iter().map(|der| pem(der)).collect();
         chain.push(normal(&self.roots));
-        let clients = tls::client_chain(roots.clone()).map_err(|e| wrong("root-cert.pem", e.to_string()))?;
+        let clients = tls::client_chain(roots.clone()).map_err(|e| wrong(names.roots, e.to_string()))?;
         let chain_not_after = signer_not_after;
-        let mut root =
-            Root { issuer, chain, roots, clients, chain_not_after, signer_not_after, anchor_not_after };
-        root.chain_not_after = check_leads_to_root(&root, &intermediates, &roots_der, now)?;
+        let mut root = Root {
+            issuer,
+            signer,
+            chain,
+            roots,
+            clients,
+            chain_not_after,
+            signer_not_after,
+            anchor_not_after,
+        };
+        root.chain_not_after = check_leads_to_root(&root, &intermediates, &roots_der, names, now)?;
         Ok(root)
     }
 
@@ -59,12 +89,12 @@ impl Material {
     ) -> Result<Vec<CertificateDer<'static>>, MaterialError> {
         let mut all = vec![signer.clone()];
         if !self.chain.trim().is_empty() {
-            all.extend(certificates("cert-chain.pem", &self.chain)?);
+            all.extend(certificates(self.names.chain, &self.chain)?);
         }
         let mut kept: Vec<CertificateDer<'static>> = Vec::new();
         for certificate in all {
             if !roots.contains(&certificate) && !kept.contains(&certificate) {
-                validity("cert-chain.pem", &certificate, now)?;
+                validity(self.names.chain, &certificate, now)?;
                 kept.push(certificate);
             }
         }
@@ -128,12 +158,13 @@ fn validity(
 fn check_signer(
     der: &CertificateDer<'_>,
     key: &KeyPair,
+    names: &Names,
     now: OffsetDateTime,
 ) -> Result<OffsetDateTime, MaterialError> {
-    let file = "ca-cert.pem";
+    let file = names.certificate;
     let certificate = parsed(file, der)?;
     if certificate.public_key().raw != key.subject_public_key_info() {
-        return Err(wrong("ca-key.pem", "it is not the key of the certificate in ca-cert.pem"));
+        return Err(wrong(names.key, format!("it is not the key of the certificate in {file}")));
     }
     if !certificate.is_ca() {
         return Err(wrong(
@@ -154,9 +185,10 @@ fn check_leads_to_root(
     root: &Root,
     intermediates: &[CertificateDer<'_>],
     roots: &[CertificateDer<'_>],
+    names: &Names,
     now: OffsetDateTime,
 ) -> Result<OffsetDateTime, MaterialError> {
-    let failed = |reason: String| wrong("cert-chain.pem", reason);
+    let failed = |reason: String| wrong(names.chain, reason);
     let trial = CertificateParams::default();
     let key = KeyPair::generate().map_err(|error| failed(error.to_string()))?;
     let leaf = root.sign(&trial, &key).map_err(|error| failed(error.to_string()))?;
@@ -169,23 +201,25 @@ fn check_leads_to_root(
         .verify_for_usage(algorithms, &root.roots.roots, intermediates, at, usage, None, None)
         .map_err(|error| {
             failed(format!(
-                "a certificate signed by ca-cert.pem does not lead to a root in root-cert.pem: {error:?}"
+                "a certificate signed by {} does not lead to a root in {}: {error:?}",
+                names.certificate, names.roots
             ))
         })?;
     // A root that was renewed with its old key is in the bundle twice; the one that expires later counts.
     let anchor = roots
         .iter()
         .filter(|root| anchor_from_trusted_cert(root).is_ok_and(|anchor| anchor == *path.anchor()))
-        .filter_map(|root| validity("root-cert.pem", root, now).ok())
+        .filter_map(|root| validity(names.roots, root, now).ok())
         .max();
     let mut end = anchor.unwrap_or(root.signer_not_after);
     for certificate in path.intermediate_certificates() {
-        end = end.min(validity("cert-chain.pem", &certificate.der(), now)?);
+        end = end.min(validity(names.chain, &certificate.der(), now)?);
     }
     Ok(end)
 }
 
-fn pem(der: &CertificateDer<'_>) -> String {
+/// Encodes a certificate in PEM.
+pub(super) fn pem(der: &CertificateDer<'_>) -> String {
     use base64::Engine;
     let text = base64::engine::general_purpose::STANDARD.encode(der);
     let lines: Vec<&str> = (0..text.len()).step_by(64).map(|at| &text[at..text.len().min(at + 64)]).collect();

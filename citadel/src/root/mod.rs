@@ -1,7 +1,10 @@
-//! The signing certificate and its key: loaded from the root folder, or created once and stored there. Separate from
+//! The signing certificate and its key: loaded from the root folder or a Secret, or created once and stored
+//! there. Separate from
 //! issuing, so that no other module ever holds the key.
 
 pub mod folder;
+pub mod cluster;
+pub mod secret;
 pub mod create;
 pub mod material;
 pub mod key;
@@ -16,6 +19,7 @@ use time::OffsetDateTime;
 /// The signing certificate with its key, and the certificates from it to the root.
 pub struct Root {
     issuer: Issuer<'static, KeyPair>,
+    signer: CertificateDer<'static>,
     chain: Vec<String>,
     roots: Arc<RootCertStore>,
     /// Verifies client chains against these roots.
@@ -44,6 +48,11 @@ impl Root {
     /// The root, or bundle of roots, in PEM.
     pub fn roots_pem(&self) -> &str {
         self.chain.last().map_or("", String::as_str)
+    }
+
+    /// Whether another root signs with the same certificate and has the same chain and roots.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.signer == other.signer && self.chain == other.chain
     }
 
     /// The roots that clients are verified against.

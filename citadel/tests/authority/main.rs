@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 #![allow(clippy::disallowed_methods, reason = "tests measure how long an answer takes")]
 
+mod cluster;
 mod faults;
+mod server;
 
 use api::certificate::{CertificateClient, IstioCertificateRequest};
 use api::identity::peer_identity;
@@ -119,19 +121,7 @@ impl Citadel {
         token: Option<&str>,
         own: Option<Own>,
     ) -> Result<Vec<String>, Status> {
-        let id = "spiffe://cluster.local/ns/istio-system/sa/citadel".parse().unwrap();
-        let roots = tls::roots_from_pem(&self.roots()).unwrap();
-        let verifier = mesh_servers(roots, Accept::Ids(vec![IdPattern::Exact(id)]));
-        let config = tls::client_config(verifier, own).unwrap();
-        let channel = channel::lazy(&self.grpc.to_string(), Some(config)).unwrap();
-        let message =
-            IstioCertificateRequest { csr: csr.to_owned(), validity_duration: seconds, metadata: None };
-        let mut request = Request::new(message);
-        if let Some(token) = token {
-            request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-        }
-        let response = CertificateClient::new(channel).create_certificate(request).await?;
-        Ok(response.into_inner().cert_chain)
+        ask((self.grpc, &self.roots()), csr, seconds, token, own).await
     }
 
     fn token(&self, account: &str) -> String {
@@ -147,6 +137,29 @@ impl Citadel {
         self.drain.cancel();
         self.run.await.unwrap().unwrap();
     }
+}
+
+/// Requests a certificate of the authority at an address, which these roots verify.
+async fn ask(
+    (address, roots): (SocketAddr, &[u8]),
+    csr: &str,
+    seconds: i64,
+    token: Option<&str>,
+    own: Option<Own>,
+) -> Result<Vec<String>, Status> {
+    let id = |account| format!("spiffe://cluster.local/ns/istio-system/sa/{account}").parse().unwrap();
+    let accepted = ["citadel", "ostria-citadel"].map(|account| IdPattern::Exact(id(account)));
+    let roots = tls::roots_from_pem(roots).unwrap();
+    let verifier = mesh_servers(roots, Accept::Ids(accepted.to_vec()));
+    let config = tls::client_config(verifier, own).unwrap();
+    let channel = channel::lazy(&address.to_string(), Some(config)).unwrap();
+    let message = IstioCertificateRequest { csr: csr.to_owned(), validity_duration: seconds, metadata: None };
+    let mut request = Request::new(message);
+    if let Some(token) = token {
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    }
+    let response = CertificateClient::new(channel).create_certificate(request).await?;
+    Ok(response.into_inner().cert_chain)
 }
 
 /// A key, and a request for an identity that is not granted.

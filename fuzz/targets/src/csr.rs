@@ -94,6 +94,7 @@ impl Authority {
                     default_ttl: Duration::from_hours(24),
                     max_ttl: Duration::from_hours(24 * 90),
                     dns_names: BTreeMap::new(),
+                    control_plane: None,
                 },
                 caller: Caller {
                     id: "spiffe://cluster.local/ns/default/sa/reviews".parse().expect("an identity"),

@@ -7,6 +7,7 @@ use api::jws::algorithm::Algorithm;
 use api::jws::key_set::{KeyError, KeySet};
 use api::jws::{Compact, CompactError};
 use serde::Deserialize;
+use std::time::Duration;
 use time::OffsetDateTime;
 
 /// The requirements that a token must meet.
@@ -27,6 +28,40 @@ pub fn verify(
     policy: &TokenPolicy,
     now: OffsetDateTime,
 ) -> Result<SpiffeId, TokenError> {
+    let token = parse(token)?;
+    token.verify(keys, ALGORITHMS)?;
+    check(&claims(&token)?, policy, now)
+}
+
+/// The claims of a token whose signature is not verified: good enough to refuse it or to choose who verifies it, never
+/// to accept it.
+pub struct Claimed(Claims);
+
+/// Reads the claims of a token without verifying it.
+pub fn claimed(token: &str) -> Result<Claimed, TokenError> {
+    claims(&parse(token)?).map(Claimed)
+}
+
+impl Claimed {
+    /// The issuer that the token names.
+    pub fn issuer(&self) -> &str {
+        &self.0.iss
+    }
+
+    /// Returns the rest of the token's lifetime, or why no verification could accept it.
+    pub fn lifetime(&self, audience: &str, now: OffsetDateTime) -> Result<Duration, TokenError> {
+        if !self.0.aud.contains(audience) {
+            return Err(TokenError::Audience(audience.to_owned()));
+        }
+        let left = self.0.exp - now.unix_timestamp() as f64;
+        if left <= 0.0 {
+            return Err(TokenError::Time("it has expired"));
+        }
+        Ok(Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX))
+    }
+}
+
+fn parse(token: &str) -> Result<Compact<'_>, TokenError> {
     if token.len() > MAX_TOKEN {
         return Err(TokenError::Malformed("it is longer than 16 KiB"));
     }
@@ -39,10 +74,12 @@ pub fn verify(
     {
         return Err(TokenError::Malformed("its type is neither JWT nor JOSE"));
     }
-    token.verify(keys, ALGORITHMS)?;
-    let claims = serde_json::from_slice(&token.payload)
-        .map_err(|_| TokenError::Malformed("its claims part lacks a required field or is not JSON"))?;
-    check(&claims, policy, now)
+    Ok(token)
+}
+
+fn claims(token: &Compact<'_>) -> Result<Claims, TokenError> {
+    serde_json::from_slice(&token.payload)
+        .map_err(|_| TokenError::Malformed("its claims part lacks a required field or is not JSON"))
 }
 
 fn check(claims: &Claims, policy: &TokenPolicy, now: OffsetDateTime) -> Result<SpiffeId, TokenError> {
@@ -59,12 +96,16 @@ fn check(claims: &Claims, policy: &TokenPolicy, now: OffsetDateTime) -> Result<S
     if [claims.nbf, claims.iat].into_iter().flatten().any(|from| from > now + SKEW_SECONDS) {
         return Err(TokenError::Time("it is not valid yet"));
     }
-    let account = claims.sub.strip_prefix(SUBJECT).and_then(|rest| rest.split_once(':'));
+    account_identity(&claims.sub, &policy.trust_domain)
+}
+
+/// The identity of a service account by its user name, `system:serviceaccount:NAMESPACE:NAME`.
+pub fn account_identity(user: &str, trust_domain: &TrustDomain) -> Result<SpiffeId, TokenError> {
+    let account = user.strip_prefix(SUBJECT).and_then(|rest| rest.split_once(':'));
     let Some((namespace, account)) = account else {
         return Err(TokenError::Subject(None));
     };
-    SpiffeId::workload(&policy.trust_domain, namespace, account)
-        .map_err(|error| TokenError::Subject(Some(error)))
+    SpiffeId::workload(trust_domain, namespace, account).map_err(|error| TokenError::Subject(Some(error)))
 }
 
 /// Why a token is refused.

@@ -1,0 +1,222 @@
+//! Keeps the trust bundle of each namespace, ConfigMap `istio-ca-root-cert`, while this replica leads: creates it in new
+//! namespaces, and puts it back when it is deleted or changed. Writes nothing that is as it must be.
+
+use crate::bundle::patience::Patience;
+use crate::bundle::{self, Found, MANAGER, NAME, Step, Wanted};
+use crate::root::Root;
+use futures_util::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::api::{Patch, PatchParams};
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client};
+use kubernetes::client::{reason, watch_reason};
+use kubernetes::mirror::Mirror;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Keeps the bundles whenever this replica leads, forever.
+pub async fn run(
+    client: Client,
+    root: watch::Receiver<Arc<Root>>,
+    mut leads: watch::Receiver<bool>,
+    takes_over: bool,
+) {
+    while leads.wait_for(|leads| *leads).await.is_ok() {
+        let keeper = Keeper::new(client.clone(), root.clone(), takes_over);
+        tokio::select! {
+            () = keeper.run() => {}
+            _ = leads.wait_for(|leads| !leads) => {}
+        }
+    }
+}
+
+struct Keeper {
+    client: Client,
+    root: watch::Receiver<Arc<Root>>,
+    takes_over: bool,
+    /// Whether each namespace is being deleted.
+    namespaces: Mirror<bool>,
+    bundles: Mirror<Found>,
+    /// The namespaces whose bundle this authority has written.
+    ours: BTreeSet<String>,
+    /// The namespaces to look at.
+    due: BTreeSet<String>,
+    /// The namespaces whose last write failed, and how often in a row.
+    failed: BTreeMap<String, u32>,
+    patience: Patience,
+    /// The other control planes that have been reported.
+    reported: BTreeSet<String>,
+    complaint: String,
+}
+
+impl Keeper {
+    fn new(client: Client, root: watch::Receiver<Arc<Root>>, takes_over: bool) -> Self {
+        Self {
+            client,
+            root,
+            takes_over,
+            namespaces: Mirror::default(),
+            bundles: Mirror::default(),
+            ours: BTreeSet::new(),
+            due: BTreeSet::new(),
+            failed: BTreeMap::new(),
+            patience: Patience::default(),
+            reported: BTreeSet::new(),
+            complaint: String::new(),
+        }
+    }
+
+    async fn run(mut self) {
+        let (mut namespaces, mut bundles) = watched(&self.client);
+        loop {
+            let pause =
+                self.failed.values().min().map(|times| RETRY.saturating_mul(2_u32.saturating_pow(*times)));
+            tokio::select! {
+                Some(event) = namespaces.next() => self.see(event, |keeper, event| {
+                    keeper.namespaces.apply(event, |namespace: PartialObjectMeta<Namespace>| {
+                        let metadata = namespace.metadata;
+                        (metadata.name.unwrap_or_default(), metadata.deletion_timestamp.is_some())
+                    })
+                }),
+                Some(event) = bundles.next() => self.see(event, |keeper, event| {
+                    keeper.bundles.apply(event, |map: ConfigMap| {
+                        (map.metadata.namespace.clone().unwrap_or_default(), Found::read(&map))
+                    })
+                }),
+                Ok(()) = self.root.changed() => self.due.extend(self.namespaces.keys().map(str::to_owned)),
+                () = tokio::time::sleep(pause.unwrap_or_default().min(LONGEST)), if pause.is_some() => {
+                    self.due.extend(self.failed.keys().cloned());
+                }
+                else => return,
+            }
+            if self.namespaces.is_complete() && self.bundles.is_complete() {
+                self.settle().await;
+            }
+        }
+    }
+
+    fn see<K>(
+        &mut self,
+        event: watcher::Result<Event<K>>,
+        apply: impl FnOnce(&mut Self, Event<K>) -> BTreeSet<String>,
+    ) {
+        match event {
+            Ok(event) => {
+                let changed = apply(self, event);
+                self.due.extend(changed);
+            }
+            Err(error) => self.complain(
+                &watch_reason(&error),
+                "namespaces and their trust bundles cannot be watched; trying again",
+            ),
+        }
+    }
+
+    async fn settle(&mut self) {
+        let roots = self.root.borrow().roots_pem().to_owned();
+        for namespace in std::mem::take(&mut self.due) {
+            let is_alive = self.namespaces.get(&namespace) == Some(&false);
+            if !is_alive || !bundle::concerns(&namespace) {
+                self.failed.remove(&namespace);
+                self.ours.remove(&namespace);
+                continue;
+            }
+            let found = self.bundles.get(&namespace);
+            if found.is_some_and(|found| found.is_ours) {
+                self.ours.insert(namespace.clone());
+            }
+            let was_ours = self.ours.contains(&namespace);
+            let wanted = Wanted { roots: &roots, was_ours, takes_over: self.takes_over };
+            match bundle::decide(found, wanted) {
+                Step::Keep => drop(self.failed.remove(&namespace)),
+                Step::Leave { keeper } => {
+                    self.failed.remove(&namespace);
+                    self.report(keeper, &namespace);
+                }
+                Step::Write => self.write(namespace, &roots, false).await,
+                Step::Restore => {
+                    if self.patience.allows(&namespace, Instant::now().into_std()) {
+                        self.write(namespace, &roots, true).await;
+                    } else {
+                        self.report("a writer that never stops".to_owned(), &namespace);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn write(&mut self, namespace: String, roots: &str, force: bool) {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &namespace);
+        let parameters = PatchParams { force, ..PatchParams::apply(MANAGER) };
+        let patch = Patch::Apply(bundle::config_map(roots));
+        let response = tokio::time::timeout(TIMEOUT, api.patch(NAME, &parameters, &patch)).await;
+        let error = match response {
+            Ok(Ok(map)) => {
+                tracing::debug!(namespace, "the trust bundle was written");
+                self.failed.remove(&namespace);
+                // The watch reports it later; until then this is what the cluster has.
+                self.bundles.insert(namespace, Found::read(&map));
+                self.complaint.clear();
+                return;
+            }
+            // The namespace is gone or going; the watch says so too.
+            Ok(Err(kube::Error::Api(status))) if status.is_not_found() || is_terminating(&status) => return,
+            // Another control plane wrote it at the same time; the watch reports its content.
+            Ok(Err(kube::Error::Api(status))) if status.is_conflict() && !force => return,
+            Ok(Err(error)) => reason(&error),
+            Err(_) => format!("the API server does not respond within {} seconds", TIMEOUT.as_secs()),
+        };
+        self.complain(&error, "a trust bundle cannot be written; trying again");
+        *self.failed.entry(namespace).or_default() += 1;
+    }
+
+    /// Warns once about each writer, not once for each of its namespaces.
+    fn report(&mut self, keeper: String, namespace: &str) {
+        if self.reported.contains(&keeper) {
+            tracing::debug!(keeper, namespace, "another control plane keeps the trust bundle");
+            return;
+        }
+        tracing::warn!(
+            keeper,
+            namespace,
+            "ConfigMap {NAME} is kept by another control plane with another root and stays as it is; pods there do not \
+             trust this mesh. Give both control planes the same root (Secret cacerts), or start citadel with \
+             --take-over-trust-bundles"
+        );
+        self.reported.insert(keeper);
+    }
+
+    fn complain(&mut self, reason: &str, message: &str) {
+        if self.complaint != reason {
+            tracing::warn!(reason, "{message}");
+            reason.clone_into(&mut self.complaint);
+        }
+    }
+}
+
+/// The events of all namespaces, and of their ConfigMaps of this name.
+fn watched(
+    client: &Client,
+) -> (
+    impl Stream<Item = watcher::Result<Event<PartialObjectMeta<Namespace>>>> + Unpin + use<>,
+    impl Stream<Item = watcher::Result<Event<ConfigMap>>> + Unpin + use<>,
+) {
+    let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
+    let namespaces = watcher(namespaces, watcher::Config::default());
+    let named = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
+    let bundles = watcher(Api::<ConfigMap>::all(client.clone()), named);
+    (namespaces.default_backoff().boxed(), bundles.default_backoff().boxed())
+}
+
+fn is_terminating(status: &kube::core::Status) -> bool {
+    status.is_forbidden() && status.message.contains("being terminated")
+}
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
