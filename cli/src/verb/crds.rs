@@ -42,7 +42,8 @@ impl Verb for Crds {
 
 /// The definitions as YAML documents.
 fn definitions() -> String {
-    crd::all().iter().map(|definition| format!("---\n{}", print::yaml(definition))).collect()
+    let documents: Vec<String> = crd::all().iter().map(print::yaml).collect();
+    format!("---\n{}", documents.join("---\n"))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! together: what an API server does not check until something fails to start.
 //!
 //! The tests need `helm` (`HELM` is its path), so `make chart` runs them and `make test` does not.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test ends with what went wrong")]
 
 mod helm;
 mod object;

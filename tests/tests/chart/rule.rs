@@ -26,7 +26,7 @@ pub(crate) fn check(objects: &[Object], from: &str) {
             "RoleBinding" | "ClusterRoleBinding" => binding(objects, object, &at),
             "Role" | "ClusterRole" => role(object, &at),
             "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
-                webhooks(objects, object, &at)
+                webhooks(objects, object, &at);
             }
             _ => {}
         }
