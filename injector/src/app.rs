@@ -1,21 +1,27 @@
 //! Builds the injector and runs it until shutdown. All settings are checked before it listens, so that a running
 //! process can serve reviews.
 
-use std::{fs, net::SocketAddr, sync::Arc};
+use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use api::process::{
     admin::{self, AdminState, Build},
+    enroll::Authority,
     log::{self, Format},
     metrics, open_files,
+    own_certificate::{self, Clients},
     ready::Readiness,
     serve, shutdown,
+    tls::Serving,
 };
-use tokio::net::TcpListener;
+use kube::Client;
+use kubernetes::client::{self, Access};
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Args, Settings},
+    control::{self, Names},
     credential::{Credential, Files},
     metrics::Counters,
     render::proxy_config,
@@ -26,27 +32,54 @@ use crate::{
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let format = if args.log_as_json { Format::Json } else { Format::Text };
     let log = log::init(&args.log_level, format);
-    let settings = Arc::new(settings(args)?);
-    let files = Files { certificate: args.tls_cert.clone(), key: args.tls_key.clone() };
-    let credential = Credential::load(files).context("the serving certificate (--tls-cert, --tls-key)")?;
+    let settings = settings(args)?;
+    let files = credential(args)?;
     open_files::raise();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
+        let drain = CancellationToken::new();
+        let readiness = Readiness::new();
+        let settings = if args.kubernetes {
+            Source::Cluster(Box::new(cluster(args, settings, files.is_none()).await?))
+        } else {
+            Source::Own(Arc::new(settings))
+        };
         let admin = listen((args.address, args.http_port).into(), "--http-port").await?;
         let listener = listen((args.address, args.port).into(), "--port").await?;
-        let servers = Servers { settings, credential, log };
-        let drain = CancellationToken::new();
+        let servers = Servers { settings, files, log, readiness };
         let ended = drain.clone();
+        let pause = if args.kubernetes { LAST_REQUESTS } else { Duration::ZERO };
+        let signal = shutdown::signal();
         tokio::spawn(async move {
-            shutdown::signal().await;
+            signal.await;
+            tokio::time::sleep(pause).await;
             ended.cancel();
         });
         servers.run(listener, admin, drain).await;
         Ok(())
     })
+}
+
+/// Loads the serving certificate, if it is in files.
+fn credential(args: &Args) -> anyhow::Result<Option<Credential>> {
+    let (Some(certificate), Some(key)) = (args.tls_cert.clone(), args.tls_key.clone()) else {
+        return Ok(None);
+    };
+    let loaded = Credential::load(Files { certificate, key });
+    loaded.map(Some).context("the serving certificate (--tls-cert, --tls-key)")
+}
+
+/// Prepares what the injector needs of a cluster; `enrolls`: the serving certificate too.
+async fn cluster(args: &Args, settings: Settings, enrolls: bool) -> anyhow::Result<Cluster> {
+    let access =
+        Access { kubeconfig: args.cluster.kubeconfig.clone(), context: args.cluster.context.clone() };
+    let client = client::server(&access, "injector").await.context("--kubernetes")?;
+    let names = Names::new(&args.cluster.namespace, &settings.template.revision);
+    let authority = enrolls.then(|| control::authority(&args.cluster, &settings.template)).transpose()?;
+    Ok(Cluster { client, names, authority, args: args.clone(), settings })
 }
 
 fn settings(args: &Args) -> anyhow::Result<Settings> {
@@ -77,34 +110,96 @@ async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> 
     })
 }
 
+/// Where settings come from.
+enum Source {
+    /// The file and the flags.
+    Own(Arc<Settings>),
+    /// These and a cluster.
+    Cluster(Box<Cluster>),
+}
+
+/// What the injector needs of a cluster.
+struct Cluster {
+    client: Client,
+    names: Names,
+    /// Where the serving certificate is requested, unless it is in files.
+    authority: Option<Authority>,
+    args: Args,
+    settings: Settings,
+}
+
+impl Cluster {
+    /// Starts to follow the settings of the cluster.
+    fn follow(&self, readiness: &Readiness, drain: &CancellationToken) -> watch::Receiver<Arc<Settings>> {
+        let (publish, settings) = watch::channel(Arc::new(self.settings.clone()));
+        let gate = readiness.wait_for("mesh configuration");
+        let (client, names, drain) = (self.client.clone(), self.names.clone(), drain.clone());
+        let own = (self.args.clone(), self.settings.clone());
+        tokio::spawn(async move {
+            let follow = Box::pin(control::settings::follow(client, own, &names, publish, || gate.done()));
+            drain.run_until_cancelled(follow).await;
+        });
+        settings
+    }
+
+    /// Requests the serving certificate until it is issued, and has the API server trust it. `None` if draining started
+    /// first, or if the certificate is in files.
+    async fn enroll(self, drain: &CancellationToken) -> Option<watch::Receiver<Arc<Serving>>> {
+        let kept = own_certificate::keep(self.authority?, [Clients::All], drain.clone()).await?;
+        let [serving] = kept.serving;
+        let (roots, drain) = (kept.roots, drain.clone());
+        tokio::spawn(async move {
+            Box::pin(control::register(self.client, &self.args, self.names, roots, drain)).await;
+        });
+        Some(serving)
+    }
+}
+
 struct Servers {
-    settings: Arc<Settings>,
-    credential: Credential,
+    settings: Source,
+    files: Option<Credential>,
     log: log::Handle,
+    readiness: Readiness,
 }
 
 impl Servers {
     async fn run(self, listener: TcpListener, admin: TcpListener, drain: CancellationToken) {
         let registry = metrics::registry("injector", env!("CARGO_PKG_VERSION"));
-        let readiness = Readiness::new();
-        let serving = readiness.wait_for("webhook");
+        let serving = self.readiness.wait_for("certificate");
         let build = Build { component: "injector", version: env!("CARGO_PKG_VERSION") };
-        let webhook = webhook::router(self.settings, Counters::new(&registry));
-        let pages = admin::router(AdminState { readiness, registry, log: self.log, build });
+        let (settings, cluster) = match self.settings {
+            Source::Own(settings) => (watch::channel(settings).1, None),
+            Source::Cluster(cluster) => (cluster.follow(&self.readiness, &drain), Some(cluster)),
+        };
+        let webhook = webhook::router(settings, Counters::new(&registry));
+        let pages = admin::router(AdminState { readiness: self.readiness, registry, log: self.log, build });
         tracing::info!(
             webhook = listener.local_addr().ok().map(tracing::field::display),
             admin = admin.local_addr().ok().map(tracing::field::display),
             "serving"
         );
-        let tls = self.credential.watch();
-        serving.done();
-        tokio::join!(
-            serve::https(listener, webhook, tls, drain.clone()),
-            serve::http(admin, pages, drain.clone()),
-            self.credential.follow(drain),
-        );
+        let loaded = self.files.as_ref().map(Credential::watch);
+        let reviews = async {
+            let tls = match (loaded, cluster) {
+                (Some(loaded), _) => Some(loaded),
+                (None, Some(cluster)) => cluster.enroll(&drain).await,
+                (None, None) => None,
+            };
+            let Some(tls) = tls else { return };
+            serving.done();
+            serve::https(listener, webhook, tls, drain.clone()).await;
+        };
+        let follow = async {
+            if let Some(files) = self.files {
+                files.follow(drain.clone()).await;
+            }
+        };
+        tokio::join!(reviews, serve::http(admin, pages, drain.clone()), follow);
     }
 }
+
+/// How long a pod of a cluster that ends still accepts connections: the API server may not know yet that it ends.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -136,7 +231,12 @@ mod tests {
         let (listener, admin) =
             (TcpListener::bind(any).await.unwrap(), TcpListener::bind(any).await.unwrap());
         let (webhook, admin_address) = (listener.local_addr().unwrap(), admin.local_addr().unwrap());
-        let servers = Servers { settings: Arc::default(), credential, log: log::init("info", Format::Text) };
+        let servers = Servers {
+            settings: Source::Own(Arc::default()),
+            files: Some(credential),
+            log: log::init("info", Format::Text),
+            readiness: Readiness::new(),
+        };
         let drain = CancellationToken::new();
         let task = tokio::spawn(servers.run(listener, admin, drain.clone()));
         Running { webhook, admin: admin_address, root: made.cert.der().clone(), drain, task }

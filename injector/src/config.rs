@@ -5,8 +5,10 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use api::process::tls::expected::Expected;
 use clap::Parser;
 use k8s_openapi::{
     api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity,
@@ -33,11 +35,19 @@ pub struct Args {
     #[arg(long, env = "OSTRIA_HTTP_PORT", default_value_t = 15014, value_name = "PORT")]
     pub http_port: u16,
     /// The serving certificate and its chain, PEM; read again when it changes
-    #[arg(long, env = "OSTRIA_TLS_CERT", value_name = "FILE")]
-    pub tls_cert: PathBuf,
+    #[arg(long, env = "OSTRIA_TLS_CERT", value_name = "FILE", required_unless_present = "kubernetes")]
+    #[arg(requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
     /// The private key of --tls-cert, PEM
-    #[arg(long, env = "OSTRIA_TLS_KEY", value_name = "FILE")]
-    pub tls_key: PathBuf,
+    #[arg(long, env = "OSTRIA_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Serve a Kubernetes cluster: read the mesh configuration from it, get the serving certificate from citadel unless
+    /// --tls-cert is given, and write the roots that verify it into the webhook's registration
+    #[arg(long)]
+    pub kubernetes: bool,
+    /// The cluster and the identity in it
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     /// The mesh's defaults, YAML
     #[arg(long, env = "OSTRIA_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -67,6 +77,37 @@ pub struct Args {
     pub log_as_json: bool,
 }
 
+/// Flags for a Kubernetes cluster.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ClusterArgs {
+    /// Kubeconfig of the cluster; the cluster of the pod that the process runs in, if not given
+    #[arg(long, value_name = "FILE", requires = "kubernetes")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; its current context, if not given
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    pub context: Option<String>,
+    /// Namespace of the control plane
+    #[arg(long, env = "POD_NAMESPACE", default_value = "istio-system")]
+    pub namespace: String,
+    /// Name of this replica in the election of a leader; the host's name, if not given
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pub pod_name: Option<String>,
+    /// Revision of the control plane, as in the labels istio.io/rev; ends the names of its objects unless it is
+    /// "default"
+    #[arg(long, env = "OSTRIA_REVISION")]
+    pub revision: Option<String>,
+    /// Identity (spiffe://...) or DNS name that citadel must have; separate several by commas
+    /// [default: the service account ostria-citadel of --namespace]
+    #[arg(long, env = "OSTRIA_CA_SAN", value_parser = Expected::parse)]
+    pub ca_san: Option<Expected>,
+    /// The mesh's roots, PEM
+    #[arg(long, value_name = "FILE", default_value = "/var/run/secrets/istio/root-cert.pem")]
+    pub ca_root: PathBuf,
+    /// Token of the service account for the audience istio-ca
+    #[arg(long, value_name = "FILE", default_value = "/var/run/secrets/tokens/istio-token")]
+    pub token_file: PathBuf,
+}
+
 /// The settings for decisions and rendering.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
@@ -74,6 +115,27 @@ pub struct Settings {
     pub selection: Selection,
     /// How the sidecar is rendered.
     pub template: Template,
+    /// The namespaces that enforce a Pod Security Standard.
+    pub standards: Arc<BTreeMap<String, Standard>>,
+}
+
+/// A Pod Security Standard under which pods may not add capabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standard {
+    /// `baseline`.
+    Baseline,
+    /// `restricted`.
+    Restricted,
+}
+
+impl Standard {
+    /// The standard as in the labels of a namespace.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Restricted => "restricted",
+        }
+    }
 }
 
 /// Which pods get a sidecar by default.
@@ -138,8 +200,8 @@ pub struct Template {
     pub readiness_failure_threshold: i32,
     /// The sidecar's startup probe.
     pub startup_probe: StartupProbe,
-    /// Whether the sidecar is a native one: an init container that keeps running.
-    pub native_sidecar: bool,
+    /// Whether the sidecar is a native one: an init container that keeps running. Absent: where the cluster can run one.
+    pub native_sidecar: Option<bool>,
     /// Whether the sidecar serves the application's DNS queries.
     pub dns_capture: bool,
     /// Whether the application's probes are redirected to the sidecar.
@@ -232,7 +294,7 @@ impl Default for Template {
             readiness_period_seconds: 15,
             readiness_failure_threshold: 4,
             startup_probe: StartupProbe::default(),
-            native_sidecar: true,
+            native_sidecar: None,
             dns_capture: true,
             rewrite_probes: true,
             merge_metrics: true,
@@ -280,13 +342,20 @@ impl Settings {
             }
             None => Self::default(),
         };
-        let template = &mut settings.template;
+        settings.apply(args);
+        Ok(settings)
+    }
+
+    /// Applies the flags, which take precedence over all other sources.
+    pub fn apply(&mut self, args: &Args) {
+        let template = &mut self.template;
         let overrides = [
             (&args.proxy_image, &mut template.image),
             (&args.ca_address, &mut template.ca_address),
             (&args.trust_domain, &mut template.trust_domain),
             (&args.cluster_id, &mut template.cluster_id),
             (&args.mesh_id, &mut template.mesh_id),
+            (&args.cluster.revision, &mut template.revision),
         ];
         for (flag, setting) in overrides {
             if let Some(flag) = flag {
@@ -296,7 +365,6 @@ impl Settings {
         if let Some(address) = &args.discovery_address {
             template.default_config.insert("discoveryAddress".to_owned(), json!(address));
         }
-        Ok(settings)
     }
 
     fn from_yaml(text: &str) -> Result<Self, String> {
@@ -321,6 +389,7 @@ impl Settings {
                 always: selection.always_inject_selector,
             },
             template,
+            standards: Arc::default(),
         })
     }
 }

@@ -2,11 +2,13 @@
 //! with the JSON patch that adds the sidecar.
 //!
 //! A review passes through fixed stages: parse, decide, render, compare, respond. Everything between request and
-//! response bytes is a plain function of the review and the settings; only `app`, `serve` and `credential` do I/O.
+//! response bytes is a plain function of the review and the settings; only `app`, `control`, `serve` and `credential` do
+//! I/O.
 //! Imports go down this list only; a blank line ends a layer.
 
 pub mod app;
 
+pub mod control;
 pub mod serve;
 
 pub mod pipeline;

@@ -1,9 +1,10 @@
-//! What the processes need of a Kubernetes API server: a client of it, and a Lease that makes one of several replicas
-//! the writer.
+//! What the processes need of a Kubernetes API server: a client of it, a Lease that makes one of several replicas the
+//! writer, and the certificates by which it verifies webhooks.
 //!
 //! Imports go down this list only; a blank line ends a layer.
 
 pub mod leader;
+pub mod registration;
 
 pub mod client;
 

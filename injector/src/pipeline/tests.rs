@@ -76,7 +76,7 @@ fn mesh_settings_appear_in_the_pod() {
     template.network = "west".to_owned();
     template.mesh_id = "mesh1".to_owned();
     template.revision = "canary".to_owned();
-    template.native_sidecar = false;
+    template.native_sidecar = Some(false);
     template.dns_capture = false;
     template.merge_metrics = false;
     template.traffic.exclude_outbound_ports = "25".to_owned();

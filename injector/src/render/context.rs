@@ -120,7 +120,8 @@ impl<'a> Context<'a> {
 
     /// Whether the sidecar is a native one: an init container that keeps running.
     pub fn is_native(&self) -> bool {
-        !self.is_gateway() && self.overrides.native.unwrap_or(self.template.native_sidecar)
+        let native = self.overrides.native.or(self.template.native_sidecar);
+        !self.is_gateway() && native.unwrap_or(true)
     }
 
     /// Whether the application waits for the sidecar. With a native sidecar it always does.

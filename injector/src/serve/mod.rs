@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
+use tokio::sync::watch;
 
 use crate::{
     config::Settings,
@@ -23,14 +24,14 @@ use crate::{
 mod path;
 
 /// Returns the routes of the webhook.
-pub fn router(settings: Arc<Settings>, counters: Counters) -> Router {
+pub fn router(settings: watch::Receiver<Arc<Settings>>, counters: Counters) -> Router {
     let routes = ["/inject", "/inject/", "/inject/{*rest}"];
     let router = routes.into_iter().fold(Router::new(), |router, route| router.route(route, post(inject)));
     router.with_state((settings, counters))
 }
 
 async fn inject(
-    State((settings, counters)): State<(Arc<Settings>, Counters)>,
+    State((settings, counters)): State<(watch::Receiver<Arc<Settings>>, Counters)>,
     rest: Option<Path<String>>,
     headers: HeaderMap,
     body: Body,
@@ -52,6 +53,7 @@ async fn inject(
     #[expect(clippy::disallowed_methods, reason = "the time is only measured, never decided by")]
     let start = Instant::now();
     let rest = rest.map(|Path(rest)| rest).unwrap_or_default();
+    let settings = settings.borrow().clone();
     let reviewed = pipeline::process(&body, &path::applied(&settings, &rest));
     counters.took(start.elapsed());
     match reviewed {

@@ -15,7 +15,7 @@ struct Webhook {
 impl Webhook {
     fn new() -> Self {
         let counters = Counters::new(&Registry::new());
-        Self { router: router(Arc::default(), counters.clone()), counters }
+        Self { router: router(watch::channel(Arc::default()).1, counters.clone()), counters }
     }
 
     async fn ask(&mut self, method: &str, kind: &str, body: Body) -> (u16, String) {

@@ -118,15 +118,19 @@ pub(super) fn mesh(f: &mut Findings, path: &str, config: &MeshConfig, base: &Mes
     mesh
 }
 
-/// Warns of proxy settings, which the injector reads from its own file and pilot does not read.
+/// Warns of proxy settings, which pilot does not read. The injector reads them from a cluster, and elsewhere only from
+/// its own file.
 fn of_the_injector(f: &mut Findings, path: &str, config: &MeshConfig) {
     let given = [
         ("defaultConfig", config.default_config.is_some()),
         ("enablePrometheusMerge", config.enable_prometheus_merge.is_some()),
     ];
     for (field, _) in given.into_iter().filter(|(_, given)| *given) {
-        let next = "set it in the file of ostria-injector's --config, or in a Pod's annotations";
-        f.warn(joined(path, field), "has no effect here: the injector has its settings in a file", next);
+        let reason =
+            "has no effect here: in a cluster the injector reads it, elsewhere the injector has a file";
+        let next =
+            "without a cluster, set it in the file of ostria-injector's --config, or in a Pod's annotations";
+        f.warn(joined(path, field), reason, next);
     }
 }
 

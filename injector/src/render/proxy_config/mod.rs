@@ -111,7 +111,7 @@ fn parse(text: &str) -> Result<field::Checked, String> {
 
 /// Merges two documents. As in Istio, a field of the pod replaces the mesh's as a whole, except for the two that are
 /// merged by name.
-fn merge(base: &mut Map<String, Value>, top: Map<String, Value>) {
+pub fn merge(base: &mut Map<String, Value>, top: Map<String, Value>) {
     for (name, value) in top {
         match (base.get_mut(&name), value) {
             (Some(Value::Object(base)), Value::Object(top)) if JOINED.contains(&name.as_str()) => {

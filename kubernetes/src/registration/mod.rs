@@ -1,0 +1,172 @@
+//! Keeps the certificates by which the API server verifies a webhook (`caBundle`) in the object that registers it, also
+//! when somebody else changes or replaces the object. All else in the object belongs to whoever installed it.
+
+use crate::registration::patch::patch;
+use futures_util::StreamExt;
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub mod patch;
+
+/// The object that registers a webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// The component that writes, named in the object's `managedFields`.
+    pub manager: String,
+}
+
+/// The kinds of objects that register webhooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `MutatingWebhookConfiguration`.
+    Mutating,
+    /// `ValidatingWebhookConfiguration`.
+    Validating,
+}
+
+impl Kind {
+    fn resource(self) -> ApiResource {
+        let (kind, plural) = match self {
+            Self::Mutating => ("MutatingWebhookConfiguration", "mutatingwebhookconfigurations"),
+            Self::Validating => ("ValidatingWebhookConfiguration", "validatingwebhookconfigurations"),
+        };
+        ApiResource {
+            group: "admissionregistration.k8s.io".to_owned(),
+            version: "v1".to_owned(),
+            api_version: "admissionregistration.k8s.io/v1".to_owned(),
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+        }
+    }
+}
+
+/// Writes `bundle` (PEM) into all webhooks of the object until `drain` is cancelled, while `leads` is true. An object
+/// that does not exist is waited for.
+pub async fn keep(
+    client: Client,
+    registration: Registration,
+    (bundle, leads): (watch::Receiver<Arc<[u8]>>, watch::Receiver<bool>),
+    drain: CancellationToken,
+) {
+    let api = Api::all_with(client, &registration.kind.resource());
+    let keeper = Keeper {
+        api,
+        registration,
+        bundle,
+        leads,
+        object: None,
+        not_before: Instant::now(),
+        pause: SHORTEST_PAUSE,
+        complaint: None,
+    };
+    drain.run_until_cancelled(keeper.run()).await;
+}
+
+struct Keeper {
+    api: Api<DynamicObject>,
+    registration: Registration,
+    bundle: watch::Receiver<Arc<[u8]>>,
+    leads: watch::Receiver<bool>,
+    /// The object as last seen.
+    object: Option<DynamicObject>,
+    /// The next write is not made earlier, so that two writers who disagree do not keep the API server busy.
+    not_before: Instant,
+    pause: Duration,
+    /// The last warning, which is not repeated.
+    complaint: Option<String>,
+}
+
+impl Keeper {
+    async fn run(mut self) {
+        let only = watcher::Config::default().fields(&format!("metadata.name={}", self.registration.name));
+        let mut events = pin!(watcher(self.api.clone(), only).default_backoff());
+        loop {
+            let next = self.due();
+            if let Some(next) = next.as_ref().filter(|_| self.not_before <= Instant::now()) {
+                self.write(next).await;
+                continue;
+            }
+            let changed = tokio::select! {
+                event = events.next() => {
+                    let Some(event) = event else { return };
+                    self.see(event);
+                    true
+                }
+                changed = self.bundle.changed() => changed.is_ok(),
+                changed = self.leads.changed() => changed.is_ok(),
+                () = tokio::time::sleep_until(self.not_before), if next.is_some() => true,
+            };
+            if !changed {
+                return;
+            }
+        }
+    }
+
+    /// The patch that this replica should send.
+    fn due(&self) -> Option<json_patch::Patch> {
+        let object = self.object.as_ref().filter(|_| *self.leads.borrow())?;
+        patch(&object.data, &self.bundle.borrow())
+    }
+
+    fn see(&mut self, event: Result<Event<DynamicObject>, watcher::Error>) {
+        match event {
+            Ok(Event::Apply(object) | Event::InitApply(object)) => self.object = Some(object),
+            Ok(Event::Delete(_)) => self.object = None,
+            Ok(Event::Init | Event::InitDone) => {}
+            Err(error) => self.complain(&error),
+        }
+    }
+
+    async fn write(&mut self, patch: &json_patch::Patch) {
+        let params =
+            PatchParams { field_manager: Some(self.registration.manager.clone()), ..Default::default() };
+        let patch: Patch<()> = Patch::Json(patch.clone());
+        match self.api.patch(&self.registration.name, &params, &patch).await {
+            Ok(object) => {
+                tracing::info!(
+                    webhook = self.registration.name,
+                    "wrote the certificates that verify the webhook"
+                );
+                self.object = Some(object);
+                self.pause = SHORTEST_PAUSE;
+                self.complaint = None;
+            }
+            Err(error) => {
+                self.complain(&error);
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+        self.not_before = Instant::now() + self.pause;
+    }
+
+    fn complain(&mut self, error: &dyn std::error::Error) {
+        let reason = error.to_string();
+        if self.complaint.as_ref() != Some(&reason) {
+            let webhook = &self.registration.name;
+            tracing::warn!(
+                webhook,
+                reason,
+                "the webhook's registration cannot be read or written; trying again"
+            );
+        }
+        self.complaint = Some(reason);
+    }
+}
+
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;
