@@ -4,6 +4,7 @@ use kube::Client;
 use kube::config::{Config, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::runtime::watcher;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the API server and the credentials for it are found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,10 +44,11 @@ pub enum ConnectError {
 /// Connects as a server of the mesh does: by the file if one is given, else as the pod that the process runs in.
 /// `component` names the process in the API server's audit log.
 pub async fn server(access: &Access, component: &str) -> Result<Client, ConnectError> {
-    let config = match &access.kubeconfig {
+    let mut config = match &access.kubeconfig {
         Some(path) => from_file(path, access).await?,
         None => Config::incluster().map_err(ConnectError::Pod)?,
     };
+    config.read_timeout = Some(SILENCE);
     build(config, component)
 }
 
@@ -111,6 +113,9 @@ pub fn watch_reason(error: &watcher::Error) -> String {
         NoResourceVersion => error.to_string(),
     }
 }
+
+/// How long the API server may be silent on a connection in use. It sends a bookmark on every watch each minute.
+const SILENCE: Duration = Duration::from_secs(90);
 
 #[cfg(test)]
 mod tests {

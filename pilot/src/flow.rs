@@ -103,6 +103,8 @@ pub enum Fact {
     Synced,
     /// Something cannot be parsed. If the refusal has a key, that object's last good version stays in force.
     Refused(Refusal),
+    /// This version of an object of a cluster cannot be parsed, for all of these reasons.
+    Unparsable(Version, Vec<Refusal>),
 }
 
 /// The result of validating an object from a source.

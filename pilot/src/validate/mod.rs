@@ -82,6 +82,10 @@ pub fn judge(facts: Vec<Fact>, mesh: &Mesh) -> (Vec<Change>, Vec<Verdict>) {
             Fact::Readable(place) => verdicts.push(Verdict::clean(None, place)),
             Fact::Synced => {}
             Fact::Refused(refusal) => refuse(&mut verdicts, refusal),
+            Fact::Unparsable(version, errors) => {
+                let first = errors.first().cloned().unwrap_or_default();
+                verdicts.push(Verdict { version, errors, ..Verdict::clean(first.key, first.place) });
+            }
         }
     }
     (changes, verdicts)

@@ -12,6 +12,7 @@ use kube::api::ApiResource;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher;
 use kube::{Api, Client};
+use kubernetes::client::reason;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,7 +131,8 @@ async fn objects(client: Client, kind: Kind, changed: Arc<Notify>, events: Sende
                 attempts += 1;
             }
             Err(error) => {
-                tracing::warn!(%kind, %error, "the versions of the kind cannot be read; trying again");
+                let error = reason(&error);
+                tracing::warn!(%kind, error, "the versions of the kind cannot be read; trying again");
             }
         }
         // A definition is served some seconds after it was installed. After that, only a change of it helps.

@@ -5,6 +5,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource};
+use kubernetes::client::watch_reason;
 use rand::Rng;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -51,9 +52,11 @@ where
                         return None;
                     }
                     if self.failures == 0 {
-                        tracing::warn!(kind = self.name, %error, "the watch is interrupted; trying again");
+                        let error = watch_reason(&error);
+                        tracing::warn!(kind = self.name, error, "the watch is interrupted; trying again");
                     } else {
-                        tracing::debug!(kind = self.name, %error, "the watch cannot be resumed yet");
+                        let error = watch_reason(&error);
+                        tracing::debug!(kind = self.name, error, "the watch cannot be resumed yet");
                     }
                     tokio::time::sleep(delay(self.failures)).await;
                     self.failures += 1;

@@ -106,7 +106,8 @@ impl Observed {
     fn see(&mut self, watch: WatchId, object: Value, version: Box<str>, facts: &mut Vec<Fact>) {
         let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
         let key = Key::new(watch.kind, text("namespace"), text("name"));
-        let hash = Version::of(&object).content_hash;
+        let whole = Version::of(&object);
+        let hash = whole.content_hash;
         let known = Known { watch, round: self.round(watch), hash };
         if self.objects.insert(key, known).is_some_and(|before| before.hash == hash) {
             return;
@@ -114,7 +115,7 @@ impl Observed {
         let place = Place::Cluster { cluster: self.cluster.clone(), version };
         match parse::object(&place, &object) {
             Ok(parsed) => facts.push(Fact::Upsert(Document { place, index: 0, object: parsed, raw: object })),
-            Err(refusals) => facts.extend(refusals.into_iter().map(Fact::Refused)),
+            Err(refusals) => facts.push(Fact::Unparsable(whole, refusals)),
         }
     }
 
@@ -159,7 +160,7 @@ mod tests {
     fn route(spec: &Value) -> Event {
         let object = json!({
             "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
-            "metadata": {"name": "r", "namespace": "n"}, "spec": spec,
+            "metadata": {"name": "r", "namespace": "n", "generation": 4}, "spec": spec,
         });
         Event::Seen(ROUTES, object, "7".into())
     }
@@ -177,8 +178,11 @@ mod tests {
                     format!("+{} {}", d.object.name(), d.object.labels.get("l").map_or("", |l| l))
                 }
                 Fact::Delete(key) => format!("-{}", key.name),
-                Fact::Refused(r) => format!("!{} {} {}", r.place, r.object, r.path),
-                Fact::Readable(_) => "readable".into(),
+                Fact::Unparsable(version, refusals) => {
+                    let r = &refusals[0];
+                    format!("!{} {} {} {}", r.place, r.object, r.path, version.generation)
+                }
+                Fact::Refused(_) | Fact::Readable(_) => panic!("{fact:?} is of files"),
                 Fact::Synced => "synced".into(),
             })
             .collect();
@@ -230,7 +234,7 @@ mod tests {
     fn an_object_that_cannot_be_parsed_is_refused_once_and_harms_no_other() {
         let mut observed = Observed::new("c", [ROUTES]);
         let wrong = || route(&json!({"oops": 1}));
-        let refusal = "!cluster c, resource version 7 VirtualService n/r spec.oops";
+        let refusal = "!cluster c, resource version 7 VirtualService n/r spec.oops 4";
         check(&mut observed, [wrong(), seen(A, "a", "1")], &[refusal, "+a 1"]);
         check(&mut observed, [wrong()], &[]);
         check(&mut observed, [route(&json!({"hosts": ["a"]}))], &["+r "]);

@@ -162,9 +162,8 @@ async fn expect(facts: &mut Receiver<Vec<Fact>>, expected: &[&str]) {
         found.extend(group.iter().map(|fact| match fact {
             Fact::Upsert(d) => format!("+{} {}", d.object.name(), d.object.labels["l"]),
             Fact::Delete(key) => format!("-{}", key.name),
-            Fact::Refused(refusal) => format!("!{} {}", refusal.object, refusal.path),
             Fact::Synced => "synced".into(),
-            Fact::Readable(_) => "readable".into(),
+            Fact::Unparsable(..) | Fact::Refused(_) | Fact::Readable(_) => panic!("{fact:?}"),
         }));
     }
     found.sort();
