@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     runtime.block_on(async {
         let drain = CancellationToken::new();
         let readiness = Readiness::new();
-        let settings = if args.kubernetes {
+        let settings = if args.serves_cluster() {
             Source::Cluster(Box::new(cluster(args, settings, files.is_none()).await?))
         } else {
             Source::Own(Arc::new(settings))
@@ -51,7 +51,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let listener = listen((args.address, args.port).into(), "--port").await?;
         let servers = Servers { settings, files, log, readiness };
         let ended = drain.clone();
-        let pause = if args.kubernetes { LAST_REQUESTS } else { Duration::ZERO };
+        let pause = if args.serves_cluster() { LAST_REQUESTS } else { Duration::ZERO };
         let signal = shutdown::signal();
         tokio::spawn(async move {
             signal.await;
@@ -76,7 +76,9 @@ fn credential(args: &Args) -> anyhow::Result<Option<Credential>> {
 async fn cluster(args: &Args, settings: Settings, enrolls: bool) -> anyhow::Result<Cluster> {
     let access =
         Access { kubeconfig: args.cluster.kubeconfig.clone(), context: args.cluster.context.clone() };
-    let client = client::server(&access, "injector").await.context("--kubernetes")?;
+    let client = client::server(&access, "injector")
+        .await
+        .context("the cluster cannot be used (--kubernetes, --kubeconfig)")?;
     let names = Names::new(&args.cluster.namespace, &settings.template.revision);
     let authority = enrolls.then(|| control::authority(&args.cluster, &settings.template)).transpose()?;
     Ok(Cluster { client, names, authority, args: args.clone(), settings })

@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(long, env = "OSTRIA_HTTP_PORT", default_value_t = 15014, value_name = "PORT")]
     pub http_port: u16,
     /// The serving certificate and its chain, PEM; read again when it changes
-    #[arg(long, env = "OSTRIA_TLS_CERT", value_name = "FILE", required_unless_present = "kubernetes")]
+    #[arg(long, env = "OSTRIA_TLS_CERT", value_name = "FILE", required_unless_present_any = ["kubernetes", "kubeconfig"])]
     #[arg(requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
     /// The private key of --tls-cert, PEM
@@ -43,7 +43,7 @@ pub struct Args {
     pub tls_key: Option<PathBuf>,
     /// Serve a Kubernetes cluster: read the mesh configuration from it, get the serving certificate from citadel unless
     /// --tls-cert is given, and write the roots that verify it into the webhook's registration
-    #[arg(long)]
+    #[arg(long, env = "OSTRIA_KUBERNETES")]
     pub kubernetes: bool,
     /// The cluster and the identity in it
     #[command(flatten)]
@@ -77,14 +77,21 @@ pub struct Args {
     pub log_as_json: bool,
 }
 
+impl Args {
+    /// Whether the injector serves a Kubernetes cluster.
+    pub fn serves_cluster(&self) -> bool {
+        self.kubernetes || self.cluster.kubeconfig.is_some()
+    }
+}
+
 /// Flags for a Kubernetes cluster.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ClusterArgs {
-    /// Kubeconfig of the cluster; the cluster of the pod that the process runs in, if not given
-    #[arg(long, value_name = "FILE", requires = "kubernetes")]
+    /// Serve the cluster that this kubeconfig names, from outside of it
+    #[arg(long, env = "OSTRIA_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig; its current context, if not given
-    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    #[arg(long, env = "OSTRIA_CONTEXT", value_name = "NAME", requires = "kubeconfig")]
     pub context: Option<String>,
     /// Namespace of the control plane
     #[arg(long, env = "POD_NAMESPACE", default_value = "istio-system")]
@@ -402,6 +409,26 @@ mod tests {
         let words =
             ["ostria-injector", "--tls-cert", "c", "--tls-key", "k"].into_iter().chain(flags.iter().copied());
         Settings::parse(&Args::parse_from(words), file.map(|text| (Path::new("injector.yaml"), text)))
+    }
+
+    #[test]
+    fn the_certificate_is_in_files_or_comes_from_a_cluster() {
+        let parsed = |flags: &[&str]| {
+            let args = Args::try_parse_from([&["ostria-injector"], flags].concat());
+            args.map(|args| args.serves_cluster()).ok()
+        };
+        let files = ["--tls-cert", "c", "--tls-key", "k"];
+        for (flags, expected) in [
+            (&files[..], Some(false)),
+            (&[], None),
+            (&files[..2], None),
+            (&["--kubernetes"], Some(true)),
+            (&["--kubeconfig", "f", "--context", "c"], Some(true)),
+            (&["--context", "c"], None),
+            (&[&files[..], &["--kubernetes"]].concat(), Some(true)),
+        ] {
+            assert_eq!(parsed(flags), expected, "{flags:?}");
+        }
     }
 
     #[test]

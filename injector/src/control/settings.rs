@@ -15,6 +15,7 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
+use kubernetes::client::{reason, watch_reason};
 use tokio::sync::watch;
 
 use crate::{
@@ -80,7 +81,8 @@ async fn version(client: &Client) -> Info {
                 return version;
             }
             Err(error) => {
-                tracing::warn!(%error, "the API server does not tell its version yet; trying again");
+                let reason = reason(&error);
+                tracing::warn!(reason, "the API server does not tell its version yet; trying again");
             }
         }
         tokio::time::sleep(pause).await;
@@ -114,7 +116,9 @@ impl Follower {
             }
             Ok(Event::InitDone) => self.has_mesh = true,
             Ok(Event::Delete(_)) => self.mesh(None),
-            Err(error) => self.complain(format!("the mesh configuration cannot be read: {error}")),
+            Err(error) => {
+                self.complain(format!("the mesh configuration cannot be read: {}", watch_reason(&error)));
+            }
         }
     }
 
@@ -141,7 +145,7 @@ impl Follower {
             }
             Ok(Event::InitDone) => self.observed.end_namespaces(),
             Ok(Event::Delete(namespace)) => self.observed.no_namespace(&namespace.name_any()),
-            Err(error) => self.complain(format!("the namespaces cannot be read: {error}")),
+            Err(error) => self.complain(format!("the namespaces cannot be read: {}", watch_reason(&error))),
         }
     }
 

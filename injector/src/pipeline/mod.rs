@@ -73,7 +73,13 @@ fn decide_and_render(request: &Request, pod: &Pod, settings: &Settings) -> Outco
     } else {
         render::render(pod, namespace, &settings.template)
     };
-    let rendered = match rendered {
+    let fitted = rendered.and_then(|mut rendered| {
+        if let Some(standard) = settings.standards.get(namespace) {
+            render::standard::fit(&mut rendered.pod, *standard)?;
+        }
+        Ok(rendered)
+    });
+    let rendered = match fitted {
         Ok(rendered) if rendered.pod == *pod => return Outcome::Skipped(Skip::AlreadyInjected),
         Ok(rendered) => rendered,
         Err(error) => return Outcome::Denied(error.to_string()),

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::{Policy, Settings};
+use crate::config::{Policy, Settings, Standard};
 
 fn golden_pods() -> Vec<(String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pipeline/golden");
@@ -167,6 +167,41 @@ fn an_annotation_without_effect_is_a_warning_for_the_user() {
     let warnings = processed(&review(&pod), &Settings::default()).response.warnings;
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains("componentLogLevel"), "{warnings:?}");
+}
+
+#[test]
+fn a_namespace_with_a_pod_security_standard_admits_gateways_and_pods_without_capture_only() {
+    let standards = std::sync::Arc::new([("shop".to_owned(), Standard::Restricted)].into());
+    let settings = Settings { standards, ..Settings::default() };
+    let spec = json!({"containers": [{"name": "app"}]});
+    for (annotations, namespace, admitted) in [
+        (json!({}), "shop", false),
+        (json!({}), "bank", true),
+        (json!({"sidecar.istio.io/nativeSidecar": "false"}), "shop", false),
+        (json!({"sidecar.istio.io/interceptionMode": "NONE"}), "shop", true),
+        (json!({"inject.istio.io/templates": "gateway"}), "shop", true),
+    ] {
+        let mut review = review(&pod(&annotations, &spec));
+        review["request"]["namespace"] = json!(namespace);
+        review["request"]["object"]["metadata"]["namespace"] = json!(namespace);
+        let response = processed(&review, &settings).response;
+        assert_eq!(response.allowed, admitted, "{annotations} in {namespace}: {:?}", response.status);
+        let message = serde_json::to_string(&response.status).unwrap();
+        assert!(admitted || message.contains("NET_ADMIN"), "{message}");
+    }
+}
+
+#[test]
+fn the_label_of_ambient_mode_is_a_warning() {
+    for (mode, count) in [("ambient", 1), ("none", 0)] {
+        let mut pod = pod(&json!({}), &json!({"containers": [{"name": "app"}]}));
+        pod["metadata"]["labels"] = json!({"istio.io/dataplane-mode": mode});
+        let warnings = processed(&review(&pod), &Settings::default()).response.warnings;
+        assert_eq!(
+            warnings.iter().filter(|warning| warning.contains("istio.io/dataplane-mode")).count(),
+            count
+        );
+    }
 }
 
 #[test]

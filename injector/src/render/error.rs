@@ -21,6 +21,17 @@ pub enum RenderError {
         /// What is wrong and what is expected.
         reason: String,
     },
+    /// The namespace does not admit the container that sets up capture.
+    #[error(
+        "the namespace enforces the Pod Security Standard {standard:?}, which does not admit the container istio-init: it \
+         needs the capabilities NET_ADMIN and NET_RAW to redirect the pod's traffic to the sidecar. Label the namespace \
+         pod-security.kubernetes.io/enforce=privileged, or the pod sidecar.istio.io/inject=false to leave it out of the \
+         mesh"
+    )]
+    Standard {
+        /// The standard.
+        standard: &'static str,
+    },
     /// The pod has no `spec`.
     #[error("spec: is missing: a pod needs at least one container")]
     NoSpec,

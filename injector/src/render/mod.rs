@@ -2,6 +2,7 @@
 //! volumes, variables and annotations), because other tools rely on exactly those.
 
 pub mod late;
+pub mod standard;
 
 pub mod metadata;
 
@@ -92,7 +93,8 @@ fn warnings(context: &Context) -> Vec<String> {
     });
     let captured = context.captures();
     let annotations = context.overrides.warnings.iter().cloned().chain(context.proxy_config.warnings());
-    annotations.chain(foreign_dns(context)).chain(passing.filter(|_| captured)).collect()
+    let others = foreign_dns(context).into_iter().chain(ambient(context));
+    annotations.chain(others).chain(passing.filter(|_| captured)).collect()
 }
 
 /// Warns of foreign DNS: the control plane's names resolve only in the cluster's DNS.
@@ -101,6 +103,14 @@ fn foreign_dns(context: &Context) -> Option<String> {
     (!matches!(policy, "" | "ClusterFirst" | "ClusterFirstWithHostNet")).then(|| {
         format!("spec.dnsPolicy is {policy}: the proxy finds the control plane by the DNS of the cluster (ClusterFirst)")
     })
+}
+
+/// Warns of the label that asks for ambient mode.
+fn ambient(context: &Context) -> Option<String> {
+    let mode = context.label(DATAPLANE_MODE).filter(|mode| *mode != "none")?;
+    Some(format!(
+        "label {DATAPLANE_MODE} is {mode:?} and has no effect: there is no ambient mode, the pod gets a sidecar"
+    ))
 }
 
 /// Inserts the containers in start order. A native sidecar starts first, so that the application's init containers are
@@ -170,4 +180,5 @@ fn add_pull_secrets(spec: &mut PodSpec, template: &Template) {
     }
 }
 
+const DATAPLANE_MODE: &str = "istio.io/dataplane-mode";
 const LOW_PORTS: &str = "net.ipv4.ip_unprivileged_port_start";

@@ -1,7 +1,11 @@
 //! Pure. Parses a pod's annotations. A pod with an invalid value is refused with the name of the annotation: a pod
 //! that runs differently than requested is worse than one that does not start.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 
 use api::resource::quantity;
 use ipnet::IpNet;
@@ -120,8 +124,8 @@ pub struct Resources {
 impl Overrides {
     /// Parses a pod's annotations, or names the first invalid one.
     pub fn parse(annotations: &BTreeMap<String, String>) -> Result<Self, RenderError> {
-        let read = Reader { annotations };
-        Ok(Self {
+        let read = Reader { annotations, asked: RefCell::default() };
+        let mut overrides = Self {
             role: read.one("inject.istio.io/templates", role)?.unwrap_or_default(),
             // Any value except "false" requests one.
             native: read.text(NATIVE).map(|text| text != "false"),
@@ -146,25 +150,34 @@ impl Overrides {
             bind_low_ports: read.text(LOW_PORTS) == Some("true"),
             volumes: read.one("sidecar.istio.io/userVolume", named_objects)?.unwrap_or_default(),
             mounts: read.one("sidecar.istio.io/userVolumeMount", named_objects)?.unwrap_or_default(),
-            warnings: read.without_effect(),
-        })
+            warnings: Vec::new(),
+        };
+        overrides.warnings = read.without_effect();
+        Ok(overrides)
     }
 }
 
 struct Reader<'a> {
     annotations: &'a BTreeMap<String, String>,
+    /// The names that have been read. Others of the sidecar's have no meaning.
+    asked: RefCell<BTreeSet<&'static str>>,
 }
 
 impl<'a> Reader<'a> {
-    fn text(&self, name: &str) -> Option<&'a str> {
+    fn text(&self, name: &'static str) -> Option<&'a str> {
+        self.asked.borrow_mut().insert(name);
         self.annotations.get(name).map(String::as_str)
     }
 
-    fn one<T>(&self, name: &str, parse: fn(&str) -> Result<T, String>) -> Result<Option<T>, RenderError> {
-        let Some(text) = self.annotations.get(name) else { return Ok(None) };
+    fn one<T>(
+        &self,
+        name: &'static str,
+        parse: fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, RenderError> {
+        let Some(text) = self.text(name) else { return Ok(None) };
         parse(text.trim()).map(Some).map_err(|reason| RenderError::Annotation {
             name: name.to_owned(),
-            value: text.clone(),
+            value: text.to_owned(),
             reason,
         })
     }
@@ -179,6 +192,8 @@ impl<'a> Reader<'a> {
 
     fn traffic(&self) -> Result<Traffic, RenderError> {
         let reroute = self.one("istio.io/reroute-virtual-interfaces", interfaces)?;
+        // Its older name, which has no effect beside it.
+        self.text(KUBEVIRT);
         Ok(Traffic {
             include_ip_ranges: self.one("traffic.sidecar.istio.io/includeOutboundIPRanges", all_or_ranges)?,
             exclude_ip_ranges: self.one("traffic.sidecar.istio.io/excludeOutboundIPRanges", ranges)?,
@@ -188,7 +203,7 @@ impl<'a> Reader<'a> {
             exclude_outbound_ports: self.one("traffic.sidecar.istio.io/excludeOutboundPorts", ports)?,
             exclude_interfaces: self.one("traffic.sidecar.istio.io/excludeInterfaces", interfaces)?,
             reroute_interfaces: match reroute {
-                None => self.one("traffic.sidecar.istio.io/kubevirtInterfaces", interfaces)?,
+                None => self.one(KUBEVIRT, interfaces)?,
                 reroute => reroute,
             },
         })
@@ -203,7 +218,21 @@ impl<'a> Reader<'a> {
             (!clear)
                 .then(|| format!("annotation {name} is {text:?}, neither \"true\" nor \"false\": {taken}"))
         });
-        there.chain(switches).collect()
+        there.chain(switches).chain(self.unknown()).collect()
+    }
+
+    /// Warnings about annotations that look like the sidecar's and have no meaning.
+    fn unknown(&self) -> impl Iterator<Item = String> {
+        let asked = self.asked.borrow();
+        let names = self.annotations.keys().filter(|name| {
+            let name = name.as_str();
+            let known = asked.contains(name)
+                || ELSEWHERE.contains(&name)
+                || WITHOUT_EFFECT.iter().any(|(other, _)| *other == name);
+            !known && name.split_once('/').is_some_and(|(group, _)| GROUPS.contains(&group))
+        });
+        let warning = |name| format!("annotation {name} is not known and has no effect");
+        names.map(warning).collect::<Vec<_>>().into_iter()
     }
 }
 
@@ -373,6 +402,7 @@ pub const PROXY_PORTS: [u16; 10] = [15000, 15001, 15002, 15004, 15006, 15008, 15
 
 const NATIVE: &str = "sidecar.istio.io/nativeSidecar";
 const REWRITE: &str = "sidecar.istio.io/rewriteAppHTTPProbers";
+const KUBEVIRT: &str = "traffic.sidecar.istio.io/kubevirtInterfaces";
 const LOW_PORTS: &str = "sidecar.istio.io/capNetBindService";
 
 /// Boolean annotations that Istio does not validate, each with the value that Istio assumes for other words.
@@ -384,7 +414,9 @@ const SWITCHES: [(&str, &str); 3] = [
 
 const STATS: &str = "the proxy has Istio's standard metrics, with their tags and buckets";
 
-const WITHOUT_EFFECT: [(&str, &str); 9] = [
+const NO_AMBIENT: &str = "there is no ambient mode";
+
+const WITHOUT_EFFECT: [(&str, &str); 20] = [
     ("sidecar.istio.io/proxyImageType", "the proxy has one image: use sidecar.istio.io/proxyImage"),
     ("sidecar.istio.io/bootstrapOverride", "the proxy has no bootstrap of Envoy to override"),
     ("sidecar.istio.io/componentLogLevel", "use sidecar.istio.io/logLevel"),
@@ -393,7 +425,36 @@ const WITHOUT_EFFECT: [(&str, &str); 9] = [
     ("sidecar.istio.io/statsInclusionSuffixes", STATS),
     ("sidecar.istio.io/statsInclusionRegexps", STATS),
     ("sidecar.istio.io/statsHistogramBuckets", STATS),
+    ("sidecar.istio.io/statsFlushInterval", STATS),
+    ("sidecar.istio.io/statsEvictionInterval", STATS),
+    ("sidecar.istio.io/statsCompression", STATS),
     ("sidecar.istio.io/extraStatTags", STATS),
+    ("sidecar.istio.io/discoveryAddress", "use discoveryAddress in proxy.istio.io/config"),
+    ("sidecar.istio.io/controlPlaneAuthPolicy", "the proxy always uses mutual TLS to the control plane"),
+    ("sidecar.istio.io/enableCoreDump", "the proxy writes no core dumps"),
+    (
+        "readiness.status.sidecar.istio.io/applicationPorts",
+        "use readiness probes of the application's containers",
+    ),
+    ("proxy.istio.io/overrides", "the container istio-proxy of the pod is merged itself"),
+    ("ambient.istio.io/redirection", NO_AMBIENT),
+    ("ambient.istio.io/bypass-inbound-capture", NO_AMBIENT),
+    ("ambient.istio.io/dns-capture", NO_AMBIENT),
+];
+
+/// Annotations that are read elsewhere.
+const ELSEWHERE: [&str; 3] = ["sidecar.istio.io/inject", "sidecar.istio.io/status", "proxy.istio.io/config"];
+
+/// The groups of annotations that are for sidecars.
+const GROUPS: [&str; 8] = [
+    "sidecar.istio.io",
+    "traffic.sidecar.istio.io",
+    "status.sidecar.istio.io",
+    "readiness.status.sidecar.istio.io",
+    "inject.istio.io",
+    "proxy.istio.io",
+    "prometheus.istio.io",
+    "ambient.istio.io",
 ];
 
 #[cfg(test)]
@@ -532,6 +593,22 @@ mod tests {
     fn an_annotation_without_effect_is_a_warning() {
         let overrides = parse("sidecar.istio.io/bootstrapOverride", "custom").unwrap();
         assert!(overrides.warnings[0].contains("sidecar.istio.io/bootstrapOverride has no effect"));
+        for (name, warned) in [
+            ("sidecar.istio.io/proxyCpu", true),
+            ("traffic.sidecar.istio.io/excludeOutboundPort", true),
+            ("inject.istio.io/template", true),
+            ("proxy.istio.io/overrides", true),
+            ("readiness.status.sidecar.istio.io/applicationPorts", true),
+            ("sidecar.istio.io/inject", false),
+            ("traffic.sidecar.istio.io/kubevirtInterfaces", false),
+            ("example.com/proxyCpu", false),
+            ("istio.io/rev", false),
+            ("sidecar.istio.io", false),
+        ] {
+            let warnings = parse(name, "").unwrap().warnings;
+            assert_eq!(warnings.len(), usize::from(warned), "{name}: {warnings:?}");
+            assert!(warnings.iter().all(|warning| warning.contains(name) && warning.contains("no effect")));
+        }
         assert_eq!(parse("sidecar.istio.io/logLevel", "warning").unwrap().log_level.as_deref(), Some("warn"));
     }
 }

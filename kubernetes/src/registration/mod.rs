@@ -1,6 +1,7 @@
 //! Keeps the certificates by which the API server verifies a webhook (`caBundle`) in the object that registers it, also
 //! when somebody else changes or replaces the object. All else in the object belongs to whoever installed it.
 
+use crate::client::{reason, watch_reason};
 use crate::registration::patch::patch;
 use futures_util::StreamExt;
 use kube::Client;
@@ -125,7 +126,7 @@ impl Keeper {
             Ok(Event::Apply(object) | Event::InitApply(object)) => self.object = Some(object),
             Ok(Event::Delete(_)) => self.object = None,
             Ok(Event::Init | Event::InitDone) => {}
-            Err(error) => self.complain(&error),
+            Err(error) => self.complain(watch_reason(&error)),
         }
     }
 
@@ -144,15 +145,14 @@ impl Keeper {
                 self.complaint = None;
             }
             Err(error) => {
-                self.complain(&error);
+                self.complain(reason(&error));
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
             }
         }
         self.not_before = Instant::now() + self.pause;
     }
 
-    fn complain(&mut self, error: &dyn std::error::Error) {
-        let reason = error.to_string();
+    fn complain(&mut self, reason: String) {
         if self.complaint.as_ref() != Some(&reason) {
             let webhook = &self.registration.name;
             tracing::warn!(
