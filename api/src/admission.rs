@@ -54,6 +54,9 @@ pub struct Request {
     /// The object to store.
     #[serde(default)]
     pub object: Value,
+    /// The stored object that an UPDATE replaces.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub old_object: Value,
 }
 
 impl std::fmt::Debug for Request {
@@ -119,7 +122,30 @@ pub struct Status {
     pub code: u16,
 }
 
+/// Why a text is not a request for a review.
+#[derive(Debug, thiserror::Error)]
+pub enum Malformed {
+    /// It is not JSON of the right form.
+    #[error("the body is not an AdmissionReview: {0}")]
+    NotAReview(#[from] serde_json::Error),
+    /// It is a review of another version, or another object.
+    #[error("apiVersion {0:?} kind {1:?} is not supported: send admission.k8s.io/v1 AdmissionReview")]
+    OtherVersion(String, String),
+    /// The review contains no request.
+    #[error("request: is missing")]
+    NoRequest,
+}
+
 impl AdmissionReview {
+    /// Reads the request of a review.
+    pub fn request(body: &[u8]) -> Result<Request, Malformed> {
+        let document: Self = serde_json::from_slice(body)?;
+        if document.api_version != API_VERSION || document.kind != KIND {
+            return Err(Malformed::OtherVersion(document.api_version, document.kind));
+        }
+        document.request.ok_or(Malformed::NoRequest)
+    }
+
     /// A review with a request.
     pub fn with_request(request: Request) -> Self {
         Self { request: Some(request), ..Self::empty() }

@@ -22,6 +22,13 @@ pub struct Election {
     pub identity: String,
 }
 
+/// The name of this replica: its pod's, or that of the host, which is the pod's in a cluster.
+pub fn replica(pod_name: Option<&str>) -> String {
+    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+    let name = pod_name.map_or_else(host, str::to_owned);
+    if name.is_empty() { format!("process-{}", std::process::id()) } else { name }
+}
+
 /// Takes part in an election until `drain` is cancelled, and then releases the Lease. `leads` is true while this replica
 /// may write: it becomes false before another can take over, also when the API server cannot be reached.
 pub async fn run(client: Client, election: Election, leads: watch::Sender<bool>, drain: CancellationToken) {

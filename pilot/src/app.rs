@@ -4,6 +4,7 @@ use crate::admin::{self, Debug};
 use crate::catalog::Catalog;
 use crate::catalog::policy::Mesh;
 use crate::certificate;
+use crate::cluster::{self, Cluster};
 use crate::config::Config;
 use crate::flow::Fact;
 use crate::metrics::Metrics;
@@ -14,16 +15,21 @@ use crate::serve::Discovery;
 use crate::serve::connections::Connections;
 use crate::serve::quota::Quota;
 use crate::snapshot::Snapshot;
-use crate::source::kubernetes::Cluster;
 use crate::verdict::Channel;
+use crate::webhook::{self, Webhook};
 use crate::{source, validate};
 use anyhow::{Context, Result, anyhow};
+use api::identity::TrustDomain;
 use api::process::admin::{AdminState, Build};
+use api::process::enroll::Authority;
 use api::process::ready::{Gate, Readiness};
 use api::process::serve::connections::Limits;
 use api::process::{log, metrics, open_files, serve, shutdown};
 use api::resource::document::Place;
+use kube::Client;
 use kubernetes::client::{self, Access};
+use kubernetes::leader;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -53,8 +59,13 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
     let drain = CancellationToken::new();
     let tasks = TaskTracker::new();
 
+    let client = connect(&config).await?;
     let (snapshots, verdicts) =
-        configure(&config, mesh, &metrics, readiness.wait_for("configuration")).await?;
+        configure(&config, mesh, (client.clone(), &metrics), readiness.wait_for("configuration"))?;
+    let cluster = client.map(|client| cluster(&config, client));
+    if let Some(cluster) = cluster.clone() {
+        tasks.spawn(cluster.report(verdicts.clone(), drain.clone()));
+    }
     let discovery = Discovery {
         snapshots: snapshots.clone(),
         offers: Offers::new(snapshots.clone(), metrics.clone()),
@@ -62,6 +73,7 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
         quota: Quota::default(),
         metrics,
         identities: false,
+        pods: cluster.is_some(),
         drain: drain.clone(),
     };
 
@@ -82,17 +94,19 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
         tasks.spawn(serve::http_within(limits, plaintext, discovery.clone().router(), drain.clone()));
     }
     if let Some(address) = config.ca_address.clone() {
-        let secure = bind(&config, config.secure_grpc_port).await?;
-        let gate = readiness.wait_for("certificate");
-        let discovery = Discovery { identities: true, ..discovery };
+        let webhook = match cluster.filter(|_| config.webhook_port != 0) {
+            Some(cluster) => Some((bind(&config, config.webhook_port).await?, cluster)),
+            None => None,
+        };
+        let ports = SecurePorts {
+            xds: bind(&config, config.secure_grpc_port).await?,
+            limits: limits(&config),
+            webhook,
+            gate: readiness.wait_for("certificate"),
+            drain: drain.clone(),
+        };
         let authority = certificate::authority(&config, address).context("--trust-domain")?;
-        let (limits, drain) = (limits(&config), drain.clone());
-        tasks.spawn(async move {
-            let tls = certificate::keep(authority, drain.clone()).await;
-            let Some(tls) = tls else { return };
-            gate.done();
-            serve::https_within(limits, secure, discovery.router(), tls, drain).await;
-        });
+        tasks.spawn(ports.serve(authority, Discovery { identities: true, ..discovery }));
     }
 
     shutdown::signal().await;
@@ -103,12 +117,58 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
     Ok(())
 }
 
+/// The ports that need pilot's certificate.
+struct SecurePorts {
+    xds: TcpListener,
+    limits: Limits,
+    webhook: Option<(TcpListener, Cluster)>,
+    gate: Gate,
+    drain: CancellationToken,
+}
+
+impl SecurePorts {
+    /// Serves once there is a certificate.
+    async fn serve(self, authority: (Authority, TrustDomain), discovery: Discovery) {
+        let Self { xds, limits, webhook, gate, drain } = self;
+        let Some(kept) = certificate::keep(authority, drain.clone()).await else { return };
+        gate.done();
+        let [for_proxies, for_all] = kept.serving;
+        let reviews = Webhook { snapshots: discovery.snapshots.clone(), metrics: discovery.metrics.clone() };
+        let validation = async {
+            let Some((listener, cluster)) = webhook else { return };
+            tokio::join!(
+                serve::https(listener, webhook::router(reviews), for_all, drain.clone()),
+                cluster.register(kept.roots, drain.clone()),
+            );
+        };
+        tokio::join!(
+            serve::https_within(limits, xds, discovery.router(), for_proxies, drain.clone()),
+            validation,
+        );
+    }
+}
+
+fn cluster(config: &Config, client: Client) -> Cluster {
+    let replica = leader::replica(config.pod_name.as_deref());
+    Cluster::new(client, &config.root_namespace, &config.revision, replica)
+}
+
+/// Connects to the API server, unless objects come from a folder.
+async fn connect(config: &Config) -> Result<Option<Client>> {
+    if config.config_dir.is_some() {
+        return Ok(None);
+    }
+    let access = Access { kubeconfig: config.kubeconfig.clone(), context: config.context.clone() };
+    let client = client::server(&access, "pilot").await;
+    client.map(Some).context("objects are read from Kubernetes, because --config-dir is not given")
+}
+
 /// Starts reading objects. Returns the resulting snapshots and the verdicts on its objects.
 #[expect(clippy::disallowed_methods, reason = "the shell notes when it began")]
-async fn configure(
+fn configure(
     config: &Config,
     mesh: Mesh,
-    metrics: &Metrics,
+    (client, metrics): (Option<Client>, &Metrics),
     gate: Gate,
 ) -> Result<(watch::Receiver<Arc<Snapshot>>, Channel)> {
     let catalog = Catalog::new(mesh);
@@ -116,7 +176,7 @@ async fn configure(
     let (publish, snapshots) = watch::channel(Arc::new(empty));
     let verdicts = Channel::default();
     let (send, facts) = mpsc::channel(QUEUE);
-    read(config, send).await?;
+    read(config, client, send)?;
     tokio::spawn(Pipeline::new(catalog, publish, verdicts.clone(), metrics.clone()).run(facts));
     tokio::spawn(review::run(snapshots.clone(), verdicts.clone()));
     tokio::spawn(return_memory());
@@ -129,17 +189,14 @@ async fn configure(
     Ok((snapshots, verdicts))
 }
 
-/// Starts the source of objects: a folder, or else a cluster.
-async fn read(config: &Config, facts: mpsc::Sender<Vec<Fact>>) -> Result<()> {
-    if let Some(folder) = &config.config_dir {
+/// Starts the source of objects: a cluster, or else a folder.
+fn read(config: &Config, client: Option<Client>, facts: mpsc::Sender<Vec<Fact>>) -> Result<()> {
+    let Some(client) = client else {
+        let folder = config.config_dir.as_deref().unwrap_or(Path::new(""));
         return source::folder::watch(folder, facts)
             .with_context(|| format!("the folder {} cannot be watched", folder.display()));
-    }
-    let access = Access { kubeconfig: config.kubeconfig.clone(), context: config.context.clone() };
-    let client = client::server(&access, "pilot")
-        .await
-        .context("objects are read from Kubernetes, because --config-dir is not given")?;
-    let cluster = Cluster {
+    };
+    let cluster = source::kubernetes::Cluster {
         client,
         name: config.cluster_id.clone(),
         root_namespace: config.root_namespace.clone(),
@@ -151,7 +208,7 @@ async fn read(config: &Config, facts: mpsc::Sender<Vec<Fact>>) -> Result<()> {
 
 /// The name of the ConfigMap with the mesh configuration.
 fn config_map(config: &Config) -> String {
-    if config.revision.is_empty() { "istio".to_owned() } else { format!("istio-{}", config.revision) }
+    format!("istio{}", cluster::suffix(&config.revision))
 }
 
 fn mesh(config: &Config) -> Result<Mesh> {

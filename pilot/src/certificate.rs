@@ -3,11 +3,8 @@
 use crate::config::Config;
 use api::identity::{IdentityError, TrustDomain};
 use api::process::enroll::Authority;
-use api::process::own_certificate::{self, Clients};
-use api::process::tls::Serving;
+use api::process::own_certificate::{self, Clients, Kept};
 use api::process::tls::expected::Expected;
-use std::sync::Arc;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Returns the authority where pilot enrolls, and the trust domain of its clients.
@@ -28,12 +25,11 @@ pub fn authority(config: &Config, address: String) -> Result<(Authority, TrustDo
     Ok((authority, domain))
 }
 
-/// Fetches a certificate, retrying until it succeeds, and keeps it fresh. `None` if draining started first.
+/// Fetches a certificate, retrying until it succeeds, and keeps it fresh: for proxies, and for the API server, which has
+/// no certificate of the mesh. `None` if draining started first.
 pub async fn keep(
     (authority, domain): (Authority, TrustDomain),
     drain: CancellationToken,
-) -> Option<watch::Receiver<Arc<Serving>>> {
-    let kept = own_certificate::keep(authority, [Clients::Mesh(domain)], drain).await?;
-    let [serving] = kept.serving;
-    Some(serving)
+) -> Option<Kept<2>> {
+    own_certificate::keep(authority, [Clients::Mesh(domain), Clients::All], drain).await
 }

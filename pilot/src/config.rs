@@ -37,6 +37,13 @@ pub struct Config {
     /// Port for xDS over mTLS; needs --ca-address
     #[arg(long, default_value_t = 15012)]
     pub secure_grpc_port: u16,
+    /// Port of the validating webhook, which the API server of Kubernetes calls; 0 keeps it closed. It opens only if
+    /// objects are read from Kubernetes, and needs --ca-address
+    #[arg(long, default_value_t = 15017)]
+    pub webhook_port: u16,
+    /// Name of this replica in the election of the one that writes to the cluster [default: the host's name]
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pub pod_name: Option<String>,
     /// Port for metrics, debug pages and health
     #[arg(long, default_value_t = 15014)]
     pub http_port: u16,

@@ -5,8 +5,11 @@
 pub mod app;
 
 pub mod admin;
+pub mod cluster;
 
 pub mod serve;
+pub mod webhook;
+pub mod status;
 pub mod pipeline;
 pub mod certificate;
 

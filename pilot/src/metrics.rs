@@ -29,6 +29,10 @@ pub struct Metrics {
     pub rejected_configs: IntGauge,
     /// Requests of proxies that were denied.
     pub denied: IntCounter,
+    /// Objects that the webhook allowed.
+    pub validation_passed: IntCounter,
+    /// Objects that the webhook refused.
+    pub validation_failed: IntCounter,
 }
 
 impl Metrics {
@@ -68,6 +72,14 @@ impl Metrics {
                 "ostria_pilot_denied_connections_total",
                 "Proxies whose streams were rejected.",
             )?,
+            validation_passed: IntCounter::new(
+                "galley_validation_passed",
+                "Objects that the validating webhook allowed.",
+            )?,
+            validation_failed: IntCounter::new(
+                "galley_validation_failed",
+                "Objects that the validating webhook refused.",
+            )?,
         };
         for collector in metrics.collectors() {
             registry.register(collector)?;
@@ -88,6 +100,8 @@ impl Metrics {
             Box::new(self.virtual_services.clone()),
             Box::new(self.rejected_configs.clone()),
             Box::new(self.denied.clone()),
+            Box::new(self.validation_passed.clone()),
+            Box::new(self.validation_failed.clone()),
         ]
     }
 }

@@ -23,7 +23,7 @@ pub async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>, verdicts: Channe
         let Ok(found) = tokio::task::spawn_blocking(move || look(&catalog)).await else { return };
         let (conflicts, references) = found;
         let lost: HashSet<Refusal> = conflicts.iter().cloned().collect();
-        let (appeared, settled) = verdicts.compare([conflicts, references].concat());
+        let (appeared, settled) = verdicts.compare(conflicts, references);
         for warning in appeared {
             if lost.contains(&warning) {
                 tracing::warn!(%warning, "an object has no effect, or not all of it");

@@ -20,7 +20,9 @@ fn definition(kind: &Descriptor) -> Option<Value> {
         "type": "object",
         "properties": {"spec": spec, "status": {"type": "object", PRESERVE: true}},
     });
-    let columns: Vec<Value> = kind.columns.iter().filter_map(column).collect();
+    let mut columns: Vec<Value> = kind.columns.iter().filter_map(column).collect();
+    // The age is the last column of each kind.
+    columns.insert(columns.len().saturating_sub(1), programmed());
     let versions: Vec<Value> = kind
         .versions
         .iter()
@@ -60,6 +62,16 @@ fn names(kind: &Descriptor) -> Value {
         }
     }
     names.into()
+}
+
+/// The column of the condition that pilot writes. Objects on one machine have no status, so `ostria get` has no such column.
+fn programmed() -> Value {
+    json!({
+        "name": "Programmed",
+        "type": "string",
+        "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].status",
+        "description": "Whether all proxies have acknowledged the object.",
+    })
 }
 
 /// A printer column; `None` for a computed column, which a CRD cannot express.

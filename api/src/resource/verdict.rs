@@ -49,6 +49,9 @@ pub struct ObjectVerdict {
     pub errors: Vec<Problem>,
     /// Warnings about the object, by itself or in combination with others.
     pub warnings: Vec<Problem>,
+    /// Those of the warnings that are about references to objects that do not exist.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unresolved: Vec<Problem>,
 }
 
 /// The version of an object.

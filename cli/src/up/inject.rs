@@ -105,6 +105,7 @@ fn review(pod: &Value) -> AdmissionReview {
         namespace: text("namespace"),
         operation: "CREATE".to_owned(),
         object: pod.clone(),
+        old_object: Value::Null,
     })
 }
 

@@ -24,6 +24,8 @@ pub struct Discovery {
     pub metrics: Metrics,
     /// Whether clients must present a certificate that matches their node.
     pub identities: bool,
+    /// Whether a proxy's Pod must be known. Outside a cluster, a proxy may run without one; it gets no secrets then.
+    pub pods: bool,
     /// Ends all streams when cancelled.
     pub drain: CancellationToken,
 }

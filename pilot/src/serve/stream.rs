@@ -205,6 +205,10 @@ impl Session {
         let info = NodeInfo::from(node);
         let claim = node::claim(&info, self.caller()).map_err(|error| refusal(&error))?;
         self.settle(&claim).await;
+        if self.discovery.pods {
+            let catalog = self.discovery.snapshots.borrow().catalog.clone();
+            claim.prove(&catalog).map_err(|error| refusal(&error))?;
+        }
         let choose = |snapshot: &Snapshot| claim.scope(&snapshot.catalog, None);
         let member = self.discovery.offers.join(choose).await.map_err(|error| refusal(&error))?;
         let scope = member.offer().scope().clone();

@@ -42,6 +42,7 @@ fn discovery(snapshots: watch::Receiver<Arc<Snapshot>>) -> Discovery {
         quota: Quota::default(),
         metrics,
         identities: false,
+        pods: false,
         drain: CancellationToken::new(),
     }
 }
@@ -410,6 +411,24 @@ spec: {clusterIP: 10.0.0.1, selector: {app: a}, ports: [{port: 80, name: http}]}
     let again = tokio::time::timeout(Duration::from_secs(60), client.responses.recv()).await;
     assert!(again.is_err(), "sent again: {again:?}");
     assert_eq!(client.connections.list().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_cluster_a_proxy_is_served_only_if_its_pod_exists() {
+    let (publish, snapshots) = watch::channel(snapshot(1, GATES));
+    for (pods, pod, expected) in [
+        (true, "gate", format!("+{NAMED}")),
+        (true, "gone", "PermissionDenied".to_owned()),
+        (false, "gone", format!("-{NAMED}")),
+    ] {
+        let discovery = Discovery { pods, ..secure(snapshots.clone()) };
+        let mut client = Client::from(discovery, Some(peer("gate", "10.0.0.3")));
+        client.send(ask_as("router", pod, Kind::Secret, &[NAMED])).await;
+        if pod == "gone" {
+            publish.send_replace(snapshot(2, &GATES.replace("podIP: 10.0.0.3", "podIP: 10.0.0.9")));
+        }
+        assert_eq!(client.next().await, [expected], "{pods} {pod}");
+    }
 }
 
 /// A root of the mesh.

@@ -40,9 +40,10 @@ impl Channel {
         self.change(|table| table.note(verdicts, snapshot));
     }
 
-    /// Records the findings about objects in combination. Returns those that are new and those that are resolved.
-    pub fn compare(&self, together: Vec<Refusal>) -> (Vec<Refusal>, Vec<Refusal>) {
-        self.change(|table| table.compare(together))
+    /// Records the findings about objects in combination: conflicts, and references that do not resolve. Returns those that
+    /// are new and those that are resolved.
+    pub fn compare(&self, conflicts: Vec<Refusal>, references: Vec<Refusal>) -> (Vec<Refusal>, Vec<Refusal>) {
+        self.change(|table| table.compare(conflicts, references))
     }
 
     /// The number of refused objects and files.

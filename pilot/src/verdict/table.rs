@@ -12,8 +12,10 @@ use std::sync::Arc;
 pub(super) struct Table {
     revision: u64,
     entries: BTreeMap<Subject, Entry>,
-    /// Findings that arise only from objects in combination.
+    /// Findings that arise only from objects in combination: conflicts, then references that do not resolve.
     together: Vec<Refusal>,
+    /// The number of conflicts among them.
+    conflicts: usize,
 }
 
 /// The subject of a verdict: an object, or a file in which no object was found.
@@ -94,7 +96,13 @@ impl Table {
     }
 
     /// Records the findings about objects in combination. Returns those that are new and those that are resolved.
-    pub(super) fn compare(&mut self, together: Vec<Refusal>) -> (Vec<Refusal>, Vec<Refusal>) {
+    pub(super) fn compare(
+        &mut self,
+        conflicts: Vec<Refusal>,
+        references: Vec<Refusal>,
+    ) -> (Vec<Refusal>, Vec<Refusal>) {
+        self.conflicts = conflicts.len();
+        let together = [conflicts, references].concat();
         let before: HashSet<&Refusal> = self.together.iter().collect();
         let after: HashSet<&Refusal> = together.iter().collect();
         let appeared: Vec<Refusal> = together.iter().filter(|w| !before.contains(w)).cloned().collect();
@@ -134,11 +142,12 @@ impl Table {
         revision: u64,
         wanted: impl Fn(&ObjectVerdict) -> bool,
     ) -> (u64, Vec<ObjectVerdict>) {
-        let mut together: BTreeMap<&Key, Vec<Problem>> = BTreeMap::new();
-        for warning in &self.together {
-            if let Some(key) = &warning.key {
-                together.entry(key).or_default().push(Problem::from(warning));
-            }
+        let mut together: BTreeMap<&Key, (Vec<Problem>, usize)> = BTreeMap::new();
+        for (at, warning) in self.together.iter().enumerate() {
+            let Some(key) = &warning.key else { continue };
+            let (beside, unresolved) = together.entry(key).or_default();
+            beside.push(Problem::from(warning));
+            *unresolved += usize::from(at >= self.conflicts);
         }
         let changed = self.entries.iter().filter(|(_, entry)| entry.revision > revision || revision == 0);
         let named = changed.map(|(subject, entry)| (subject, entry, subject.named()));
@@ -146,7 +155,7 @@ impl Table {
         let full = wanted.map(|(subject, entry, verdict)| {
             let beside = match subject {
                 Subject::Object(key) => together.get(key).cloned().unwrap_or_default(),
-                Subject::Source(_) => vec![],
+                Subject::Source(_) => (vec![], 0),
             };
             entry.complete(verdict, beside)
         });
@@ -166,7 +175,9 @@ impl Entry {
         self.findings = found.then(|| Box::new(Findings { errors, warnings }));
     }
 
-    fn complete(&self, named: ObjectVerdict, beside: Vec<Problem>) -> ObjectVerdict {
+    /// The whole verdict. `beside` are the findings in combination with other objects, and how many of them, at their end,
+    /// are about references.
+    fn complete(&self, named: ObjectVerdict, (beside, unresolved): (Vec<Problem>, usize)) -> ObjectVerdict {
         let found = self.findings.as_deref();
         let errors = found.map(|f| f.errors.iter().map(Problem::from).collect()).unwrap_or_default();
         let alone: Vec<Problem> =
@@ -178,6 +189,7 @@ impl Entry {
             snapshot: self.snapshot,
             revision: self.revision,
             errors,
+            unresolved: beside[beside.len() - unresolved..].to_vec(),
             warnings: alone.into_iter().chain(beside).collect(),
             ..named
         }
@@ -233,12 +245,12 @@ mod tests {
         assert_eq!((revision, changed.len(), changed[0].kind.as_str()), (known + 1, 1, "VirtualService"));
         let lost = Refusal { key: Some(Key::new(Kind::Service, "shop", "a")), ..Refusal::default() };
         let known = table.revision();
-        assert_eq!(table.compare(vec![lost.clone()]), (vec![lost.clone()], vec![]));
+        assert_eq!(table.compare(vec![lost.clone()], vec![]), (vec![lost.clone()], vec![]));
         assert_eq!(table.since(known, |_| true).1[0].warnings.len(), 1, "it changed for its warning");
         let known = table.revision();
-        assert_eq!(table.compare(vec![lost.clone()]), (vec![], vec![]));
+        assert_eq!(table.compare(vec![lost.clone()], vec![]), (vec![], vec![]));
         assert_eq!(table.revision(), known, "nothing changed");
-        assert_eq!(table.compare(vec![]), (vec![], vec![lost]));
+        assert_eq!(table.compare(vec![], vec![]), (vec![], vec![lost]));
     }
 
     #[test]

@@ -94,6 +94,6 @@ async fn each_change_and_nothing_else_has_a_revision() {
     channel.note(vec![verdict(1)], 1);
     revisions.changed().await.unwrap();
     channel.note(vec![], 1);
-    assert_eq!(channel.compare(vec![]), (vec![], vec![]));
+    assert_eq!(channel.compare(vec![], vec![]), (vec![], vec![]));
     assert!(!revisions.has_changed().unwrap());
 }

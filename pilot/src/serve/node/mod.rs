@@ -108,6 +108,12 @@ impl Claim {
         matches!(self.pod(catalog), Ok(Some(_)))
     }
 
+    /// Checks that the Pod is in force and matches the claim.
+    pub fn prove(&self, catalog: &Catalog) -> Result<(), NodeError> {
+        let pod = self.pod(catalog)?;
+        pod.map(drop).ok_or_else(|| self.foreign("no such pod is known"))
+    }
+
     /// Returns the scope under a catalog. A proxy whose Pod was deleted keeps the role and labels that it had `before`,
     /// so that its draining connections are not disturbed, but gets no secrets.
     pub fn scope(&self, catalog: &Catalog, before: Option<&Arc<Scope>>) -> Result<Arc<Scope>, NodeError> {

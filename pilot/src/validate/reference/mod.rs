@@ -70,6 +70,32 @@ pub fn check(catalog: &Catalog, proposed: &[Given]) -> Report {
     report
 }
 
+/// Whether one object would be accepted on top of those in force. Unlike in `check`, references that do not resolve are
+/// warnings, since the objects that they name may follow.
+pub fn admit(catalog: &Catalog, proposed: &serde_json::Value) -> Report {
+    let place = Place::default();
+    let object = match parse::object(&place, proposed) {
+        Ok(object) => dated(catalog, object),
+        Err(errors) => return Report { errors, warnings: vec![] },
+    };
+    let key = object.key.clone();
+    let document = Document { place: place.clone(), index: 0, object, raw: proposed.clone() };
+    let (changes, verdicts) = judge(vec![Fact::Upsert(document)], catalog.mesh());
+    let mut report = Report::default();
+    for verdict in verdicts {
+        report.errors.extend(verdict.errors);
+        report.warnings.extend(verdict.warnings);
+    }
+    if report.errors.is_empty() {
+        let (next, _) = catalog.apply(changes);
+        let found = next.item(&key).map(|item| broken(&next, &key, item, &place));
+        report.warnings.extend(found.into_iter().flatten().map(|(_, refusal)| refusal));
+        report.warnings.extend(conflicts(&next, &HashMap::from([(key, place)])).0);
+        report.warnings.sort_by(|a, b| a.path.cmp(&b.path));
+    }
+    report
+}
+
 /// Returns the object with the age that it will have in force: that of the object it replaces, else younger than all.
 fn dated(catalog: &Catalog, object: Arc<Object>) -> Arc<Object> {
     if !object.created.is_empty() {

@@ -1,0 +1,212 @@
+//! Writes the `status` of the mesh's objects in a cluster: whether pilot accepts them, whether their references resolve,
+//! and how many proxies have acknowledged them.
+//!
+//! One replica writes. It never writes what the object says already, at most ten times a second, and never where another
+//! component writes the status. The proxies are those that are connected to this replica.
+
+mod ledger;
+
+mod condition;
+
+use crate::verdict::Channel;
+use api::resource::kind;
+use api::resource::verdict::{ObjectVerdict, ProxyAnswer};
+use condition::{conditions, differ, is_foreign, status, stored};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::{Client, Error};
+use ledger::{Due, Known, Ledger};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+/// Writes while `leads` is true, until `drain` is cancelled.
+pub async fn keep(
+    client: Client,
+    verdicts: Channel,
+    mut leads: watch::Receiver<bool>,
+    drain: CancellationToken,
+) {
+    let work = async {
+        while leads.wait_for(|leads| *leads).await.is_ok() {
+            // Another replica may have written meanwhile, so each term begins with nothing known.
+            let mut writer = Writer::new(client.clone(), verdicts.clone());
+            tokio::select! {
+                () = writer.run() => {}
+                _ = leads.wait_for(|leads| !*leads) => {}
+            }
+        }
+    };
+    drain.run_until_cancelled(work).await;
+}
+
+struct Writer {
+    client: Client,
+    verdicts: Channel,
+    ledger: Ledger,
+    reads: Interval,
+    writes: Interval,
+    /// Whether a proxy refused something when last looked at.
+    troubled: bool,
+    /// The wait after an error.
+    pause: Duration,
+}
+
+impl Writer {
+    fn new(client: Client, verdicts: Channel) -> Self {
+        let every = |period| {
+            let mut interval = tokio::time::interval(period);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        };
+        let (reads, writes) = (every(BETWEEN_READS), every(BETWEEN_WRITES));
+        Self { client, verdicts, ledger: Ledger::default(), reads, writes, troubled: false, pause: COALESCE }
+    }
+
+    async fn run(&mut self) {
+        let mut revisions = self.verdicts.watch();
+        loop {
+            // Armed before the look, so that a change during the look causes another one.
+            let rung = self.verdicts.proxies.rung();
+            revisions.mark_unchanged();
+            let pause = match self.look().await {
+                Ok(()) => COALESCE,
+                Err(reason) => {
+                    tracing::warn!(reason, "the status of an object cannot be written; trying again");
+                    self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                    self.pause
+                }
+            };
+            // Changes that follow each other are written once.
+            tokio::time::sleep(pause).await;
+            if self.ledger.waits() {
+                continue;
+            }
+            let mut rung = std::pin::pin!(rung);
+            loop {
+                tokio::select! {
+                    changed = revisions.changed() => match changed {
+                        Ok(()) => break,
+                        Err(_) => return,
+                    },
+                    () = &mut rung => {
+                        rung.set(self.verdicts.proxies.rung());
+                        if self.troubled || is_troubled(&self.verdicts.proxies.list()) {
+                            break;
+                        }
+                        tokio::time::sleep(COALESCE).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes what is due, up to a limit, after which newer verdicts are looked at.
+    async fn look(&mut self) -> Result<(), String> {
+        let (_, verdicts) = self.verdicts.since(0, is_of_the_mesh);
+        let proxies = self.verdicts.proxies.list();
+        self.troubled = is_troubled(&proxies);
+        let due = self.ledger.due(verdicts, &proxies, Instant::now().into_std());
+        for one in due.into_iter().take(BATCH) {
+            let known = self.write(&one).await?;
+            self.ledger.note(&one.name, known);
+            self.pause = COALESCE;
+        }
+        Ok(())
+    }
+
+    /// Reads an object, and writes its status if it says something else.
+    async fn write(&mut self, due: &Due) -> Result<Known, String> {
+        let verdict = &due.verdict;
+        let Some(api) = self.api(verdict) else { return Ok(Known::LeftAlone) };
+        self.reads.tick().await;
+        let object = match api.get_status(&verdict.name).await {
+            Ok(object) => serde_json::to_value(object).map_err(|error| error.to_string())?,
+            Err(Error::Api(status)) if status.code == 404 => return Ok(Known::LeftAlone),
+            Err(error) => return Err(format!("{}: {error}", named(verdict))),
+        };
+        // Pilot learns of another version soon, and its verdict makes the object due again.
+        let generation = object["metadata"]["generation"].as_i64().unwrap_or_default();
+        if !is_version(verdict, &object) || is_foreign(&object, MANAGER) {
+            return Ok(Known::LeftAlone);
+        }
+        let (old, new) = (stored(&object), conditions(verdict, &due.standings, generation));
+        if !differ(&old, &new) {
+            return Ok(Known::Holds(old));
+        }
+        let metadata = &object["metadata"];
+        let body = json!({
+            "apiVersion": object["apiVersion"],
+            "kind": object["kind"],
+            "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]},
+            "status": status(&object, &new, &now()),
+        });
+        self.writes.tick().await;
+        match api.patch_status(&verdict.name, &PatchParams::apply(MANAGER), &Patch::Apply(body)).await {
+            Ok(_) => Ok(Known::Holds(new)),
+            // The object is gone or another one, or another component owns the conditions.
+            Err(Error::Api(status)) if matches!(status.code, 404 | 409 | 410) => {
+                tracing::debug!(object = named(verdict), reason = status.message, "its status is left alone");
+                Ok(Known::LeftAlone)
+            }
+            Err(error) => Err(format!("{}: {error}", named(verdict))),
+        }
+    }
+
+    fn api(&self, verdict: &ObjectVerdict) -> Option<Api<DynamicObject>> {
+        let kind = kind::of(&verdict.group, &verdict.kind)?;
+        let resource = ApiResource {
+            group: kind.group.to_owned(),
+            version: kind.storage().to_owned(),
+            api_version: kind.api_version(kind.storage()),
+            kind: kind.kind.to_owned(),
+            plural: kind.plural.to_owned(),
+        };
+        Some(if kind.namespaced {
+            Api::namespaced_with(self.client.clone(), &verdict.namespace, &resource)
+        } else {
+            Api::all_with(self.client.clone(), &resource)
+        })
+    }
+}
+
+fn is_of_the_mesh(verdict: &ObjectVerdict) -> bool {
+    let kind = kind::of(&verdict.group, &verdict.kind);
+    !verdict.name.is_empty() && kind.is_some_and(|kind| kind.is_mesh() && !kind.versions.is_empty())
+}
+
+fn is_troubled(proxies: &[ProxyAnswer]) -> bool {
+    proxies.iter().any(|proxy| !proxy.refusals.is_empty())
+}
+
+/// Whether the verdict is about this version of the object, which stays. The version of an object that could not be parsed
+/// is not known.
+fn is_version(verdict: &ObjectVerdict, object: &Value) -> bool {
+    let metadata = &object["metadata"];
+    let (uid, generation) = (&verdict.version.uid, verdict.version.generation);
+    let same_object = uid.is_empty() || metadata["uid"] == **uid;
+    let same_version = generation == 0 || metadata["generation"] == generation;
+    same_object && same_version && metadata["deletionTimestamp"].is_null()
+}
+
+fn named(verdict: &ObjectVerdict) -> String {
+    format!("{} {}/{}", verdict.kind, verdict.namespace, verdict.name)
+}
+
+fn now() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+const MANAGER: &str = "ostria-pilot";
+const BETWEEN_WRITES: Duration = Duration::from_millis(100);
+const BETWEEN_READS: Duration = Duration::from_millis(20);
+/// The time in which changes are written once.
+const COALESCE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The objects that are written before newer verdicts are looked at.
+const BATCH: usize = 50;
+
+#[cfg(test)]
+mod tests;
