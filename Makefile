@@ -17,7 +17,7 @@ $(CARGO) build --profile $(1) --locked --workspace $(2:%=--bin %)
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test interop h2spec lint fmt bench bench-tls bench-control fuzz fuzz-deep soak scale images chart layout descriptors docs deny tools clean
+.PHONY: help build demo test interop h2spec lint fmt bench bench-tls bench-control fuzz fuzz-deep soak scale images chart e2e layout descriptors docs deny tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ images: ## Make the container images with docker, podman or buildah, or as archi
 
 chart: ## Lint the Helm chart and render it with every value that its schema names (helm is built by Go the first time)
 	HELM="$$(deploy/tools/helm)" $(CARGO) test --locked -p tests --test chart -- --ignored --skip an_api_server
+
+e2e: ## Install the mesh and bookinfo on a Kubernetes cluster: KUBECONFIG's, or one that kind makes (settings: deploy/tools/e2e)
+	@CARGO="$(CARGO)" deploy/tools/e2e
 
 h2spec: ## Test HTTP/2 against the foreign suite h2spec (built by Go the first time)
 	@deploy/tools/h2spec >/dev/null
