@@ -45,7 +45,10 @@ pub fn proxy(context: &Context, inputs: &Inputs, own: Option<Container>) -> Cont
 /// hook with two actions, a variable with two values), only the user's counts.
 pub fn overlaid(mut template: Container, own: Option<Container>) -> Container {
     let Some(mut own) = own else { return template };
-    own.image = own.image.filter(|image| !matches!(image.as_str(), "" | "auto"));
+    let automatic = matches!(own.image.as_deref(), None | Some("" | "auto"));
+    own.image = own.image.filter(|_| !automatic);
+    // The API server sets this policy for an image without a tag, before a webhook sees the pod.
+    own.image_pull_policy = own.image_pull_policy.filter(|policy| !automatic || policy != "Always");
     let named = |name: &str| own.env.iter().flatten().any(|variable| variable.name == name);
     if let Some(variables) = &mut template.env {
         variables.retain(|variable| !named(&variable.name));
@@ -192,5 +195,29 @@ fn security(context: &Context, own: Option<&Container>) -> SecurityContext {
         run_as_non_root: (!is_root).then_some(true),
         run_as_user: Some(PROXY_ID),
         ..SecurityContext::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A Deployment of a gateway names the image `auto`, to which the API server adds the policy of `auto:latest`.
+    #[test]
+    fn the_pull_policy_of_an_automatic_image_is_the_meshs() {
+        let container = |image: &str, policy: &str| Container {
+            image: Some(image.to_owned()),
+            image_pull_policy: Some(policy.to_owned()),
+            ..Container::default()
+        };
+        for (own, expected) in [
+            (container("auto", "Always"), ("mesh:1", "Never")),
+            (container("auto", "IfNotPresent"), ("mesh:1", "IfNotPresent")),
+            (container("mine:2", "Always"), ("mine:2", "Always")),
+        ] {
+            let merged = overlaid(container("mesh:1", "Never"), Some(own));
+            let found = (merged.image.as_deref(), merged.image_pull_policy.as_deref());
+            assert_eq!(found, (Some(expected.0), Some(expected.1)));
+        }
     }
 }
