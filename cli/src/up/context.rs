@@ -56,9 +56,9 @@ pub struct Context {
 /// State of the folder that pilot reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Published {
-    /// The count of changes that the folder contains.
+    /// The count of changes that the last attempt covers. The folder contains them if there is no trouble.
     pub count: u64,
-    /// Why later changes cannot be written.
+    /// Why the last attempt failed.
     pub trouble: Option<String>,
 }
 

@@ -35,9 +35,7 @@ pub async fn run(context: Arc<Context>) {
         }
         trouble = result.err();
         context.published.send_modify(|state| {
-            if trouble.is_none() {
-                state.count = count;
-            }
+            state.count = count;
             state.trouble.clone_from(&trouble);
         });
     }

@@ -14,7 +14,8 @@ use crate::wire::{ChangeResponse, Settling};
 pub async fn written(context: &Context, response: &mut ChangeResponse) {
     let count = context.shared.count();
     let mut published = context.published.subscribe();
-    let done = published.wait_for(|state| state.count >= count || state.trouble.is_some());
+    // An earlier attempt may have failed for a reason that is gone.
+    let done = published.wait_for(|state| state.count >= count);
     let trouble = match timeout(WRITING, done).await {
         Ok(Ok(state)) => state.trouble.clone(),
         Ok(Err(_)) => None,

@@ -166,6 +166,8 @@ fn a_disk_that_fills_while_the_mesh_runs_is_one_error_and_pods_start_still() {
     assert_eq!((up.count(unwritten), up.count("No space left on device")), (1, 1));
     shell(disk.holder.id(), &format!("rm {home}/fill"));
     assert!(disk.apply("fifth").status.success());
+    // A pod that still starts writes files, and removes some.
+    until("the fifth pod", || disk.runs("fifth"));
     until("the recovery", || up.count("the state folder can be written again") == 1);
     assert_eq!(up.count(unwritten), 1);
 
@@ -182,7 +184,8 @@ fn a_disk_that_fills_while_the_mesh_runs_is_one_error_and_pods_start_still() {
     assert_eq!(words.matches("No space left on device").count(), 1, "{words}");
     assert!(words.contains("nothing was changed") && !disk.ok(&["get", "pods"]).contains("sixth"), "{words}");
     shell(supervisor, &format!("rm {private}/fill"));
-    assert!(disk.apply("sixth").status.success());
+    let applied = disk.apply("sixth");
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
     until("the pod that was refused", || disk.runs("sixth"));
     disk.ok(&["down"]);
 }

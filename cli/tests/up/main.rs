@@ -244,7 +244,7 @@ fn all_hooks_run_when_a_pod_begins_to_end_and_sidecars_end_after_the_app_in_reve
     let done = "  containers:\n  - {name: app, command: [sh, -c, 'exit 0']}\n  restartPolicy: Never\n";
     assert!(mesh.apply(&format!("{head}{done}")).status.success());
     until("the sidecars' end", || log().len() == 4);
-    assert_eq!(log(), ["first begins to end", "second ends", "second begins to end", "first ends"]);
+    assert_eq!(log(), ["first begins to end", "second begins to end", "second ends", "first ends"]);
     until("success", || mesh.ok(&["get", "pods"]).contains("Completed"));
 }
 
