@@ -1,7 +1,7 @@
 //! Pure. Processes a review: parse, decide, render, compare, respond. A body that is not a review is the sender's
 //! error; every error inside a review gets a response in the form of a review.
 
-use api::admission::{self, AdmissionReview, Request, Response};
+use api::admission::{AdmissionReview, Malformed, Request, Response};
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::{
@@ -22,27 +22,9 @@ pub struct Reviewed {
     pub outcome: Outcome,
 }
 
-/// Why a body is not a valid review.
-#[derive(Debug, thiserror::Error)]
-pub enum Malformed {
-    /// The body is not JSON of the right form.
-    #[error("the body is not an AdmissionReview: {0}")]
-    NotAReview(#[from] serde_json::Error),
-    /// The body is a review of another version, or another object.
-    #[error("apiVersion {0:?} kind {1:?} is not supported: send admission.k8s.io/v1 AdmissionReview")]
-    OtherVersion(String, String),
-    /// The review contains no request.
-    #[error("request: is missing")]
-    NoRequest,
-}
-
 /// Processes a review.
 pub fn process(body: &[u8], settings: &Settings) -> Result<Reviewed, Malformed> {
-    let document: AdmissionReview = serde_json::from_slice(body)?;
-    if document.api_version != admission::API_VERSION || document.kind != admission::KIND {
-        return Err(Malformed::OtherVersion(document.api_version, document.kind));
-    }
-    let request = document.request.ok_or(Malformed::NoRequest)?;
+    let request = AdmissionReview::request(body)?;
     let (outcome, unclear) = match parsed(&request) {
         Ok(pod) => (decide_and_render(&request, &pod, settings), decide::unclear_value(&pod)),
         Err(outcome) => (outcome, None),
