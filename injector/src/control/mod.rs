@@ -5,7 +5,7 @@ pub mod settings;
 
 pub mod observed;
 
-use std::{fs, sync::Arc};
+use std::sync::Arc;
 
 use api::{
     identity::TrustDomain,
@@ -76,22 +76,15 @@ pub async fn register(
     bundle: watch::Receiver<Arc<[u8]>>,
     drain: CancellationToken,
 ) {
-    let identity = args.cluster.pod_name.clone().unwrap_or_else(host_name);
+    let identity = leader::replica(args.cluster.pod_name.as_deref());
     let election = Election { namespace: names.namespace, name: names.lease, identity };
     let registration =
         Registration { kind: Kind::Mutating, name: names.webhook, manager: "ostria-injector".to_owned() };
     let (leads, leading) = watch::channel(false);
     tokio::join!(
         leader::run(client.clone(), election, leads, drain.clone()),
-        registration::keep(client, registration, (bundle, leading), drain),
+        registration::keep(client, registration, (bundle, leading), None, drain),
     );
-}
-
-/// The host's name, which is the pod's in a cluster.
-fn host_name() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { format!("ostria-injector-{}", std::process::id()) } else { name.to_owned() }
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
 //! Keeps the certificates by which the API server verifies a webhook (`caBundle`) in the object that registers it, also
-//! when somebody else changes or replaces the object. All else in the object belongs to whoever installed it.
+//! when somebody else changes or replaces the object. For a webhook that has a trial, it keeps `failurePolicy: Fail` too,
+//! once the API server has refused an invalid object by the webhook. All else in the object belongs to whoever installed
+//! it.
 
 use crate::client::{reason, watch_reason};
-use crate::registration::patch::patch;
+use crate::registration::patch::{Step, step};
 use futures_util::StreamExt;
-use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, Error};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub mod patch;
+mod patch;
 
 /// The object that registers a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,36 +55,55 @@ impl Kind {
     }
 }
 
-/// Writes `bundle` (PEM) into all webhooks of the object until `drain` is cancelled, while `leads` is true. An object
-/// that does not exist is waited for.
+/// An object that the webhook must refuse. The API server is asked to accept it and does not store it (a dry run). Until it
+/// has been refused, a request that the webhook cannot answer is handled as the webhook was installed.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    /// The resource of the object.
+    pub resource: ApiResource,
+    /// The object, in a namespace, which every schema accepts.
+    pub object: DynamicObject,
+    /// Texts that all stand in the refusal by this webhook, and in no other refusal.
+    pub marks: &'static [&'static str],
+}
+
+/// Writes `bundle` (PEM) into all webhooks of the object until `drain` is cancelled, while `leads` is true. With a trial,
+/// also keeps `failurePolicy: Fail` once the webhook works. An object that does not exist is waited for.
 pub async fn keep(
     client: Client,
     registration: Registration,
     (bundle, leads): (watch::Receiver<Arc<[u8]>>, watch::Receiver<bool>),
+    trial: Option<Trial>,
     drain: CancellationToken,
 ) {
-    let api = Api::all_with(client, &registration.kind.resource());
     let keeper = Keeper {
-        api,
+        api: Api::all_with(client.clone(), &registration.kind.resource()),
+        client,
         registration,
         bundle,
         leads,
+        trial,
+        works: false,
         object: None,
         not_before: Instant::now(),
         pause: SHORTEST_PAUSE,
         complaint: None,
     };
-    drain.run_until_cancelled(keeper.run()).await;
+    drain.run_until_cancelled(Box::pin(keeper.run())).await;
 }
 
 struct Keeper {
     api: Api<DynamicObject>,
+    client: Client,
     registration: Registration,
     bundle: watch::Receiver<Arc<[u8]>>,
     leads: watch::Receiver<bool>,
+    trial: Option<Trial>,
+    /// Whether the API server has refused the trial's object by the webhook.
+    works: bool,
     /// The object as last seen.
     object: Option<DynamicObject>,
-    /// The next write is not made earlier, so that two writers who disagree do not keep the API server busy.
+    /// The next step is not taken earlier, so that two writers who disagree do not keep the API server busy.
     not_before: Instant,
     pause: Duration,
     /// The last warning, which is not repeated.
@@ -95,8 +116,9 @@ impl Keeper {
         let mut events = pin!(watcher(self.api.clone(), only).default_backoff());
         loop {
             let next = self.due();
-            if let Some(next) = next.as_ref().filter(|_| self.not_before <= Instant::now()) {
-                self.write(next).await;
+            let is_due = next.is_some();
+            if let Some(next) = next.filter(|_| self.not_before <= Instant::now()) {
+                self.attempt(next).await;
                 continue;
             }
             let changed = tokio::select! {
@@ -107,7 +129,7 @@ impl Keeper {
                 }
                 changed = self.bundle.changed() => changed.is_ok(),
                 changed = self.leads.changed() => changed.is_ok(),
-                () = tokio::time::sleep_until(self.not_before), if next.is_some() => true,
+                () = tokio::time::sleep_until(self.not_before), if is_due => true,
             };
             if !changed {
                 return;
@@ -115,10 +137,11 @@ impl Keeper {
         }
     }
 
-    /// The patch that this replica should send.
-    fn due(&self) -> Option<json_patch::Patch> {
+    /// What this replica should do next.
+    fn due(&self) -> Option<Step> {
         let object = self.object.as_ref().filter(|_| *self.leads.borrow())?;
-        patch(&object.data, &self.bundle.borrow())
+        let step = step(&object.data, &self.bundle.borrow(), self.works);
+        step.filter(|step| *step != Step::Test || self.trial.is_some())
     }
 
     fn see(&mut self, event: Result<Event<DynamicObject>, watcher::Error>) {
@@ -130,38 +153,60 @@ impl Keeper {
         }
     }
 
-    async fn write(&mut self, patch: &json_patch::Patch) {
-        let params =
-            PatchParams { field_manager: Some(self.registration.manager.clone()), ..Default::default() };
-        let patch: Patch<()> = Patch::Json(patch.clone());
-        match self.api.patch(&self.registration.name, &params, &patch).await {
-            Ok(object) => {
-                tracing::info!(
-                    webhook = self.registration.name,
-                    "wrote the certificates that verify the webhook"
-                );
-                self.object = Some(object);
+    async fn attempt(&mut self, step: Step) {
+        let done = match step {
+            Step::Write(patch) => self.write(patch).await.map_err(|error| reason(&error)),
+            Step::Test => self.test().await,
+        };
+        match done {
+            Ok(()) => {
                 self.pause = SHORTEST_PAUSE;
                 self.complaint = None;
             }
-            Err(error) => {
-                self.complain(reason(&error));
+            Err(reason) => {
+                self.complain(reason);
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
             }
         }
         self.not_before = Instant::now() + self.pause;
     }
 
+    async fn write(&mut self, patch: json_patch::Patch) -> Result<(), Error> {
+        let params =
+            PatchParams { field_manager: Some(self.registration.manager.clone()), ..Default::default() };
+        let patch: Patch<()> = Patch::Json(patch);
+        self.object = Some(self.api.patch(&self.registration.name, &params, &patch).await?);
+        tracing::info!(webhook = self.registration.name, "the webhook's registration is up to date");
+        Ok(())
+    }
+
+    async fn test(&mut self) -> Result<(), String> {
+        let Some(trial) = &self.trial else { return Ok(()) };
+        let namespace = trial.object.metadata.namespace.as_deref().unwrap_or_default();
+        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &trial.resource);
+        let dry = PostParams { dry_run: true, ..PostParams::default() };
+        verdict(api.create(&dry, &trial.object).await.map(drop), trial.marks)?;
+        self.works = true;
+        tracing::info!(webhook = self.registration.name, "the webhook works");
+        Ok(())
+    }
+
     fn complain(&mut self, reason: String) {
         if self.complaint.as_ref() != Some(&reason) {
             let webhook = &self.registration.name;
-            tracing::warn!(
-                webhook,
-                reason,
-                "the webhook's registration cannot be read or written; trying again"
-            );
+            tracing::warn!(webhook, reason, "the webhook's registration is not in order; trying again");
         }
         self.complaint = Some(reason);
+    }
+}
+
+/// Whether the API server has refused the trial's object by this webhook; or why not.
+fn verdict(result: Result<(), Error>, marks: &[&str]) -> Result<(), String> {
+    match result {
+        Ok(()) => Err("the API server does not call the webhook: an invalid object was accepted".to_owned()),
+        Err(Error::Api(status)) if marks.iter().all(|mark| status.message.contains(mark)) => Ok(()),
+        Err(Error::Api(status)) => Err(format!("the test of the webhook failed: {}", status.message)),
+        Err(error) => Err(format!("the test of the webhook failed: {error}")),
     }
 }
 

@@ -148,7 +148,7 @@ impl Running {
         let drain = CancellationToken::new();
         let registration =
             Registration { kind: Kind::Mutating, name: "hook".into(), manager: "ostria-injector".into() };
-        tokio::spawn(keep(server.client(), registration, (bundles, leading), drain.clone()));
+        tokio::spawn(keep(server.client(), registration, (bundles, leading), None, drain.clone()));
         Self { server: server.clone(), bundle, leads, drain }
     }
 

@@ -2,10 +2,12 @@
 
 use super::*;
 use http::{Request, Response};
+use serde_json::Value;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::sync::Notify;
 
 #[derive(Default)]
@@ -202,20 +204,4 @@ async fn only_a_leader_writes_and_tests() {
     running.leads.send_replace(true);
     minute().await;
     assert_eq!(running.server.webhook(), ("Fail".into(), ONE.into()));
-}
-
-#[test]
-fn a_registration_that_is_in_order_needs_no_step() {
-    let with = |policy: &str, bundle: &str| {
-        let mut object = object();
-        object["webhooks"][0]["failurePolicy"] = json!(policy);
-        object["webhooks"][0]["clientConfig"]["caBundle"] = json!(bundle);
-        object
-    };
-    assert_eq!(step(&with("Fail", ONE), b"one", false), None);
-    assert_eq!(step(&with("Fail", ONE), b"one", true), None);
-    assert_eq!(step(&with("Ignore", ONE), b"one", false), Some(Step::Test));
-    assert!(matches!(step(&with("Ignore", ONE), b"one", true), Some(Step::Write(_))));
-    assert!(matches!(step(&with("Fail", TWO), b"one", false), Some(Step::Write(_))));
-    assert_eq!(step(&json!({}), b"one", true), None);
 }
