@@ -1,6 +1,5 @@
 //! Parses the command line, runs the verb and returns the exit code.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, FromArgMatches};
@@ -8,7 +7,7 @@ use clap::{ArgMatches, FromArgMatches};
 use crate::arguments::Inner;
 use crate::failure::Failure;
 use crate::inside::{self, connect, container, fetch, guard, host_listen, init, sandbox};
-use crate::state::State;
+use crate::place::Place;
 use crate::verb::{self, print};
 
 /// Runs the command line of this process.
@@ -30,11 +29,11 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
-    let state = State::new(matches.get_one::<PathBuf>("state").cloned());
+    let place = Place::of(matches);
     if let Some((name, own)) = matches.subcommand()
         && let Some(entry) = verb::TABLE.iter().find(|entry| entry.name() == name)
     {
-        return entry.run(&state, own);
+        return entry.run(&place, own);
     }
     match Inner::from_arg_matches(matches).unwrap_or_else(|error| error.exit()) {
         Inner::Completion { shell } => {

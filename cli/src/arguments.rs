@@ -9,13 +9,39 @@ use api::process::{duration, log};
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-/// A service mesh on one machine.
+/// A service mesh, on one machine or on Kubernetes.
 #[derive(Debug, Parser)]
 #[command(name = "ostria", version, arg_required_else_help = true, subcommand_required = true)]
 struct Arguments {
-    /// Folder that holds the running mesh's state
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// The flags of every verb.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Options of every verb")]
+pub struct Flags {
+    /// Namespace of the objects; without it, that of the kubeconfig's context, or default
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Act on the cluster of this context of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Act on a cluster of this kubeconfig, instead of $KUBECONFIG or ~/.kube/config
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Namespace of the control plane in the cluster
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        default_value = "istio-system",
+        alias = "istioNamespace"
+    )]
+    pub istio_namespace: String,
+    /// Act on the mesh on this machine that has this state folder
     #[arg(long, global = true, value_name = "DIR", env = "OSTRIA_STATE")]
-    state: Option<PathBuf>,
+    pub state: Option<PathBuf>,
 }
 
 /// Commands beside the verbs: `completion`, and the hidden commands that `ostria` runs inside a pod or on the host.
@@ -63,8 +89,16 @@ pub enum Inner {
 /// The command line without the verbs, which `verb::TABLE` lists.
 pub fn base() -> clap::Command {
     // `augment_subcommands` would replace the description by that of `Inner`.
-    Inner::augment_subcommands(Arguments::command()).about("A service mesh on one machine").long_about(None)
+    Inner::augment_subcommands(Arguments::command())
+        .about("A service mesh, on one machine or on Kubernetes")
+        .long_about(None)
+        .after_help(PLACE)
 }
+
+/// Where verbs act, for `--help`.
+const PLACE: &str = "\
+Verbs act on the mesh that runs on this machine, if there is one, and otherwise on the cluster of the kubeconfig
+($KUBECONFIG or ~/.kube/config). --state selects a mesh on this machine; --context and --kubeconfig select a cluster.";
 
 /// `ostria up`
 #[derive(Debug, Clone, Args)]
@@ -104,9 +138,6 @@ pub struct Files {
     /// Read subfolders too
     #[arg(short = 'R', long)]
     pub recursive: bool,
-    /// Namespace of objects without one
-    #[arg(short, long)]
-    pub namespace: Option<String>,
 }
 
 /// `ostria apply`
@@ -126,6 +157,9 @@ pub struct Apply {
     /// How long to wait for the proxies, such as 30s or 2m
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
     pub timeout: Duration,
+    /// In a cluster, take over fields that another tool has set, such as kubectl or Helm
+    #[arg(long)]
+    pub force_conflicts: bool,
     /// Print the objects as json or yaml, or only their kinds and names
     #[arg(short, long, value_enum, hide_possible_values = true, value_name = "json|yaml|name")]
     pub output: Option<Printed>,
@@ -163,9 +197,6 @@ pub struct Delete {
     /// Read subfolders too
     #[arg(short = 'R', long)]
     pub recursive: bool,
-    /// Namespace of the objects
-    #[arg(short, long)]
-    pub namespace: Option<String>,
     /// Do not fail when an object does not exist
     #[arg(long)]
     pub ignore_not_found: bool,
@@ -193,9 +224,6 @@ pub struct Describe {
     pub kind: String,
     /// Names of the objects; without names, all objects of the kind
     pub names: Vec<String>,
-    /// Namespace of the objects
-    #[arg(short, long)]
-    pub namespace: Option<String>,
     /// Show objects of all namespaces
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,

@@ -22,6 +22,9 @@ pub enum Failure {
     /// Objects were changed but are not in force in every proxy.
     #[error("{}\nthe objects are stored, but not in force everywhere", lines(.0))]
     NotInForce(Vec<Problem>),
+    /// Some objects were rejected after others had been changed.
+    #[error("{}\nonly the objects listed before were changed", lines(.0))]
+    Partial(Vec<Problem>),
     /// The files contain no objects.
     #[error("error: no objects passed to {0}")]
     Nothing(&'static str),
@@ -61,6 +64,16 @@ impl Failure {
     /// Builds [`Failure::Missing`] from the reason and the next step.
     pub fn missing(reason: impl Display, next: impl Display) -> Self {
         Self::Missing { reason: reason.to_string(), next: next.to_string() }
+    }
+
+    /// The reason alone, without the next step.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Blocked { reason, .. } | Self::Missing { reason, .. } | Self::Differs { reason, .. } => {
+                reason.clone()
+            }
+            other => other.to_string(),
+        }
     }
 
     /// The exit code of the process: 1 as with kubectl, unless a command in a pod ended with its own code. Comparisons

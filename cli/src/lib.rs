@@ -7,6 +7,7 @@ pub mod app;
 
 pub mod verb;
 
+pub mod place;
 pub mod up;
 
 pub mod inside;
@@ -22,6 +23,7 @@ pub mod state;
 
 pub mod beneath;
 pub mod cgroup;
+pub mod exchange;
 
 pub mod arguments;
 pub mod failure;

@@ -1,4 +1,5 @@
-//! Connects to an API server: by a kubeconfig file, or from within a pod by its service account.
+//! Connects servers of the mesh to an API server, by a kubeconfig file or from within a pod by its service account; and
+//! says why requests to it fail.
 
 use kube::Client;
 use kube::config::{Config, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -28,9 +29,6 @@ pub enum ConnectError {
         #[source]
         source: Box<KubeconfigError>,
     },
-    /// The kubeconfig of the environment cannot be used.
-    #[error("no kubeconfig can be used; set KUBECONFIG or --kubeconfig, or create ~/.kube/config")]
-    Inferred(#[source] Box<KubeconfigError>),
     /// The process does not run in a pod, or the pod has no service account token.
     #[error(
         "no kubeconfig is given, and this process does not run in a pod with a service account; set --kubeconfig"
@@ -52,28 +50,19 @@ pub async fn server(access: &Access, component: &str) -> Result<Client, ConnectE
     build(config, component)
 }
 
-/// Connects as a command of a user does: by the file if one is given, else as kubectl finds it.
-pub async fn user(access: &Access, component: &str) -> Result<Client, ConnectError> {
-    let config = match &access.kubeconfig {
-        Some(path) => from_file(path, access).await?,
-        None => Config::from_kubeconfig(&options(access))
-            .await
-            .map_err(|error| ConnectError::Inferred(Box::new(error)))?,
-    };
-    build(config, component)
-}
-
 async fn from_file(path: &Path, access: &Access) -> Result<Config, ConnectError> {
     let unusable = |source| ConnectError::File { path: path.to_owned(), source: Box::new(source) };
     let file = Kubeconfig::read_from(path).map_err(unusable)?;
     Config::from_custom_kubeconfig(file, &options(access)).await.map_err(unusable)
 }
 
-fn options(access: &Access) -> KubeConfigOptions {
+/// The part of a kubeconfig that is used.
+pub fn options(access: &Access) -> KubeConfigOptions {
     KubeConfigOptions { context: access.context.clone(), ..KubeConfigOptions::default() }
 }
 
-fn build(mut config: Config, component: &str) -> Result<Client, ConnectError> {
+/// Makes the client. `component` is part of the user agent.
+pub fn build(mut config: Config, component: &str) -> Result<Client, ConnectError> {
     let agent = format!("ostria-{component}/{}", env!("CARGO_PKG_VERSION"));
     if let Ok(agent) = agent.parse() {
         config.headers.push((http::header::USER_AGENT, agent));
@@ -91,8 +80,13 @@ pub fn reason(error: &kube::Error) -> String {
             status.message.clone()
         };
     }
+    chain(error)
+}
+
+/// An error with its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
         // Some of kube's messages contain their cause already.
@@ -136,7 +130,7 @@ current-context: one
         let path = folder.path().join("config");
         std::fs::write(&path, KUBECONFIG).unwrap();
         let access = Access { kubeconfig: Some(path.clone()), context: Some("one".into()) };
-        assert_eq!(user(&access, "cli").await.unwrap().default_namespace(), "shop");
+        assert_eq!(server(&access, "pilot").await.unwrap().default_namespace(), "shop");
         let missing = Access { context: Some("other".into()), ..access };
         let error = server(&missing, "pilot").await.err().unwrap().to_string();
         assert!(error.contains(path.to_str().unwrap()), "{error}");

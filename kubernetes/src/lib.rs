@@ -5,6 +5,7 @@
 
 pub mod leader;
 pub mod registration;
+pub mod user;
 
 pub mod client;
 

@@ -58,7 +58,8 @@ impl<'a> Head<'a> {
         }
     }
 
-    pub(in crate::resource) fn served(&self) -> Result<Kind, Fault> {
+    /// Whether the object names its API and its kind, and they and its name are text.
+    pub(in crate::resource) fn complete(&self) -> Result<(), Fault> {
         let refused = |path: &str, reason: String, next: &str| {
             Err(Fault { path: path.into(), reason, next: next.into() })
         };
@@ -75,6 +76,14 @@ impl<'a> Head<'a> {
         if self.kind.is_empty() {
             return refused("kind", "is missing".into(), "say what kind of object this is");
         }
+        Ok(())
+    }
+
+    pub(in crate::resource) fn served(&self) -> Result<Kind, Fault> {
+        self.complete()?;
+        let refused = |path: &str, reason: String, next: &str| {
+            Err(Fault { path: path.into(), reason, next: next.into() })
+        };
         let both = format!("kind {} of {}", self.kind, self.api_version);
         match known(self.api_version, self.kind) {
             KindLookup::Served(kind) => Ok(kind),

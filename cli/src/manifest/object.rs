@@ -110,6 +110,27 @@ pub fn is_selected(object: &Value, selector: &Selector) -> bool {
     selector.matches(|name| have.and_then(|have| have.get(name)).and_then(Value::as_str))
 }
 
+/// The container of a pod that is meant if none is named: the one that the pod says, or the first application's.
+pub fn default_container(pod: &Value) -> Option<String> {
+    let named = text(pod, "/metadata/annotations/kubectl.kubernetes.io~1default-container");
+    if !named.is_empty() {
+        return Some(named.into());
+    }
+    let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
+    let names: Vec<&str> = containers.into_iter().flatten().filter_map(|one| one["name"].as_str()).collect();
+    names.iter().find(|name| **name != PROXY).or(names.first()).map(|name| (*name).to_string())
+}
+
+/// The names of a pod's containers, those for its start first.
+pub fn containers(pod: &Value) -> Vec<&str> {
+    let list = |path: &str| pod.pointer(path).and_then(Value::as_array).into_iter().flatten();
+    let all = list("/spec/initContainers").chain(list("/spec/containers"));
+    all.filter_map(|container| container["name"].as_str()).collect()
+}
+
+/// The container of a pod's proxy, sidecar or gateway.
+pub const PROXY: &str = "istio-proxy";
+
 /// The part of an object that the user wrote, without the fields that `ostria` adds.
 pub fn desired(object: &Value) -> Value {
     let mut desired = object.clone();
@@ -140,6 +161,20 @@ mod tests {
         let (one, other) = (key("a".repeat(253)), key(format!("{}b", "a".repeat(252))));
         assert!(one.file_name().len() < 230 && one.file_name() != other.file_name());
         assert_eq!(key("a".into()).file_name(), format!("{}_ConfigMap_a", "n".repeat(63)));
+    }
+
+    #[test]
+    fn the_application_is_the_default_container_unless_the_pod_names_one() {
+        let pod = |annotations: Value| {
+            json!({"metadata": {"annotations": annotations}, "spec": {
+                "initContainers": [{"name": "setup"}], "containers": [{"name": PROXY}, {"name": "app"}, {"name": "b"}]}})
+        };
+        assert_eq!(default_container(&pod(json!({}))).as_deref(), Some("app"));
+        let named = json!({"kubectl.kubernetes.io/default-container": "b"});
+        assert_eq!(default_container(&pod(named)).as_deref(), Some("b"));
+        let gateway = json!({"spec": {"containers": [{"name": PROXY}]}});
+        assert_eq!(default_container(&gateway).as_deref(), Some(PROXY));
+        assert_eq!(containers(&pod(json!({}))), ["setup", PROXY, "app", "b"]);
     }
 
     #[test]

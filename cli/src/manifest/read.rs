@@ -6,18 +6,48 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use api::resource::check::Given;
-use api::resource::document::Problem;
+use api::resource::document::{Place, Problem};
+use api::resource::kind;
 use api::resource::object::Document;
 use serde_json::Value;
 
 use crate::manifest::object::Key;
 
+/// The namespaces of objects that are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Namespaces<'a> {
+    /// The one that the user named; objects of other namespaces are refused.
+    pub given: Option<&'a str>,
+    /// The one of objects that name none, if the user named none.
+    pub default: &'a str,
+}
+
+/// Which kinds are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kinds {
+    /// Those that a mesh on this machine knows.
+    Known,
+    /// Any: the API server of a cluster checks them.
+    Any,
+}
+
+impl Default for Namespaces<'_> {
+    fn default() -> Self {
+        Self { given: None, default: "default" }
+    }
+}
+
 /// Reads files, folders (their files sorted by name) and `-` for standard input. Two definitions of one object are a
 /// problem.
-pub fn read(paths: &[PathBuf], recursive: bool, namespace: Option<&str>) -> Result<Vec<Given>, Vec<Problem>> {
+pub fn read(
+    paths: &[PathBuf],
+    recursive: bool,
+    namespaces: Namespaces<'_>,
+    kinds: Kinds,
+) -> Result<Vec<Given>, Vec<Problem>> {
     let mut objects: Vec<Given> = Vec::new();
     let mut known: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
-    for given in read_copies(paths, recursive, namespace)? {
+    for given in read_copies(paths, recursive, namespaces, kinds)? {
         // A link to a file, or a copy of it, has the same definitions and is no conflict.
         let file = |given: &Given| given.file.rsplit_once(':').map(|(file, _)| file.to_string());
         let same = known.entry(Key::of(&given.object)).or_default();
@@ -36,18 +66,23 @@ pub fn read(paths: &[PathBuf], recursive: bool, namespace: Option<&str>) -> Resu
 pub fn read_copies(
     paths: &[PathBuf],
     recursive: bool,
-    namespace: Option<&str>,
+    namespaces: Namespaces<'_>,
+    kinds: Kinds,
 ) -> Result<Vec<Given>, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut objects = Vec::new();
     for (name, content) in contents(paths, recursive, &mut problems) {
-        match parse(&name, &content) {
+        let parsed = match kinds {
+            Kinds::Known => parse(&name, &content),
+            Kinds::Any => parse_any(&name, &content),
+        };
+        match parsed {
             Ok(found) => objects.extend(found),
             Err(found) => problems.extend(found),
         }
     }
     for given in &mut objects {
-        place(given, namespace, &mut problems);
+        place(given, namespaces, &mut problems);
     }
     if problems.is_empty() { Ok(objects) } else { Err(problems) }
 }
@@ -60,6 +95,25 @@ pub fn parse(file: &str, content: &str) -> Result<Vec<Given>, Vec<Problem>> {
         return Ok(parsed.documents.into_iter().map(given).collect());
     }
     Err(parsed.refusals.iter().map(Problem::from).collect())
+}
+
+/// Parses the objects of one file, of any kind.
+fn parse_any(file: &str, content: &str) -> Result<Vec<Given>, Vec<Problem>> {
+    let given = |(place, object): (Place, Value)| Given { file: place.to_string(), object };
+    let parsed = api::resource::parse::parse_any(file, content);
+    let parsed = parsed.map_err(|refusals| refusals.iter().map(Problem::from).collect::<Vec<_>>())?;
+    let objects: Vec<Given> = parsed.into_iter().map(given).collect();
+    let nameless = objects.iter().filter(|given| Key::of(&given.object).name.is_empty());
+    let problems: Vec<Problem> = nameless
+        .map(|given| Problem {
+            file: given.file.clone(),
+            object: Key::of(&given.object).kind,
+            path: "metadata.name".into(),
+            reason: "is missing".into(),
+            next: "name the object".into(),
+        })
+        .collect();
+    if problems.is_empty() { Ok(objects) } else { Err(problems) }
 }
 
 /// Adds the line of the field to each problem. Pilot checks objects without their files, so its problems have only the
@@ -130,7 +184,7 @@ fn collect(
     Ok(())
 }
 
-fn place(given: &mut Given, namespace: Option<&str>, problems: &mut Vec<Problem>) {
+fn place(given: &mut Given, namespaces: Namespaces<'_>, problems: &mut Vec<Problem>) {
     let wrong = |path: &str, reason: &str, next: &str| Problem {
         file: given.file.clone(),
         object: Key::of(&given.object).to_string(),
@@ -140,17 +194,18 @@ fn place(given: &mut Given, namespace: Option<&str>, problems: &mut Vec<Problem>
     };
     let text = |pointer: &str| given.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let own = text("/metadata/namespace").to_string();
-    match namespace {
+    match namespaces.given {
         Some(namespace) if !own.is_empty() && own != namespace => problems.push(wrong(
             "metadata.namespace",
             &format!("is {own}, but --namespace says {namespace}"),
             "remove one of the two",
         )),
         _ => {
-            let key = Key::of(&given.object);
             let placed =
-                if own.is_empty() { namespace.map_or(key.namespace.clone(), str::to_string) } else { own };
-            if !key.namespace.is_empty() {
+                if own.is_empty() { namespaces.given.unwrap_or(namespaces.default).to_string() } else { own };
+            // Whether objects of other kinds are in a namespace is known to the API server.
+            let key = Key::of(&given.object);
+            if !key.namespace.is_empty() && kind::of(&key.group, &key.kind).is_some() {
                 given.object["metadata"]["namespace"] = Value::String(placed);
             }
         }
@@ -219,12 +274,28 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_may_have_kinds_that_a_mesh_on_this_machine_has_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        let text = "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: a}\nspec: {unknown: 1}\n";
+        let read = |text: &str, kinds| {
+            std::fs::write(&file, text).unwrap();
+            read(std::slice::from_ref(&file), false, Namespaces::default(), kinds)
+        };
+        assert!(read(text, Kinds::Known).is_err());
+        let objects = read(text, Kinds::Any).unwrap();
+        assert_eq!(Key::of(&objects[0].object).to_string(), "DaemonSet default/a");
+        let problems = read(&text.replace("kind: DaemonSet", "x: y"), Kinds::Any).unwrap_err();
+        assert_eq!(problems[0].path, "kind");
+    }
+
+    #[test]
     fn a_duplicate_names_the_first_definition() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.yaml"), TWO).unwrap();
         std::fs::write(folder.path().join("b.yaml"), TWO.replace("name: b", "name: b\n  labels: {x: v1}"))
             .unwrap();
-        let problems = read(&[folder.path().into()], false, None).unwrap_err();
+        let problems = read(&[folder.path().into()], false, Namespaces::default(), Kinds::Known).unwrap_err();
         assert_eq!(problems.len(), 1);
         assert!(problems[0].reason.ends_with("a.yaml:8"), "{}", problems[0]);
     }
@@ -237,14 +308,14 @@ mod tests {
         std::os::unix::fs::symlink("a.yaml", folder.path().join("c.yaml")).unwrap();
         std::os::unix::fs::symlink(".", folder.path().join("loop")).unwrap();
         let paths = [folder.path().to_path_buf()];
-        assert_eq!(read(&paths, true, None).unwrap().len(), 2);
-        assert_eq!(read_copies(&paths, true, None).unwrap().len(), 6);
+        assert_eq!(read(&paths, true, Namespaces::default(), Kinds::Known).unwrap().len(), 2);
+        assert_eq!(read_copies(&paths, true, Namespaces::default(), Kinds::Known).unwrap().len(), 6);
     }
 
     #[test]
     fn an_empty_folder_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let problems = read(&[folder.path().into()], false, None).unwrap_err();
+        let problems = read(&[folder.path().into()], false, Namespaces::default(), Kinds::Known).unwrap_err();
         assert!(problems[0].reason.contains("holds no"), "{}", problems[0]);
     }
 
@@ -253,7 +324,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.yaml");
         std::fs::write(&file, TWO).unwrap();
-        let objects = read(&[file], false, Some("shop")).unwrap();
-        assert_eq!(Key::of(&objects[1].object).to_string(), "Service shop/b");
+        for (given, default) in [(Some("shop"), "default"), (None, "shop")] {
+            let objects =
+                read(std::slice::from_ref(&file), false, Namespaces { given, default }, Kinds::Known)
+                    .unwrap();
+            assert_eq!(Key::of(&objects[1].object).to_string(), "Service shop/b");
+        }
     }
 }

@@ -180,7 +180,7 @@ pub fn find(context: &Context, program: &str) -> bool {
         // A path in a pod may be in the folder of `ostria` programs or in a volume.
         return std::path::Path::new(program).is_file()
             || program
-                .strip_prefix(crate::up::files::PROGRAMS)
+                .strip_prefix(crate::wire::PROGRAMS)
                 .is_some_and(|rest| context.programs.join(rest.trim_start_matches('/')).is_file());
     }
     context.program(program).is_some()

@@ -22,7 +22,7 @@ use crate::kubelet::token::Subject;
 use crate::kubelet::volume::{self, Content, Holder, VolumeError};
 use crate::up::context::Context;
 use crate::up::world::World;
-use crate::wire::Mount;
+use crate::wire::{Mount, PROGRAMS};
 
 /// Why a pod's files cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -236,9 +236,6 @@ pub fn subject(pod: &Pod) -> Subject {
         pod: Some((metadata.name.clone().unwrap_or_default(), metadata.uid.clone().unwrap_or_default())),
     }
 }
-
-/// The folder of Ostria's programs in containers.
-pub const PROGRAMS: &str = "/opt/ostria/bin";
 
 /// Scratch folders of each container: source name and target.
 const SCRATCH: [(&str, &str); 4] =

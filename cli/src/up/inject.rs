@@ -12,8 +12,8 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::exchange::{LIMIT, RequestError, exchange};
 use crate::kubelet::address::NODE;
-use crate::up::request::{RequestError, exchange};
 use crate::up::tls;
 
 /// Why the injector returned no pod. Each message is a predicate, to which the injector is the subject.
@@ -87,7 +87,7 @@ impl Injector {
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(serde_json::to_vec(review).expect("a review is plain JSON"))))
             .expect("the request is well-formed");
-        Ok(serde_json::from_slice(&exchange(connect, request).await?)?)
+        Ok(serde_json::from_slice(&exchange(LIMIT, connect, request).await?)?)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::kubelet::environment::{self, EnvironmentError, value_of};
 use crate::kubelet::security::{self, Settings};
 use crate::up::context::Context;
 use crate::up::files::{self, FilesError};
-use crate::wire::Launch;
+use crate::wire::{Launch, PROGRAMS};
 
 /// Why the description cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +103,7 @@ fn variables(
         })?
     };
     let mut variables = vec![
-        ("PATH".to_string(), format!("{}:{}", files::PROGRAMS, context.path)),
+        ("PATH".to_string(), format!("{}:{}", PROGRAMS, context.path)),
         ("HOME".to_string(), "/tmp".to_string()),
         ("HOSTNAME".to_string(), files::hostname(pod)),
     ];

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::kubelet::workload::member::ExistingPod;
 use crate::kubelet::{verdict, workload};
-use crate::manifest::object::Key;
+use crate::manifest::object::{Key, PROXY, default_container};
 use crate::up::clock::moment;
 use crate::up::context::Context;
 use crate::up::plane::TRUST_DOMAIN;
@@ -145,13 +145,13 @@ pub fn find(context: &Context, target: &Target) -> Result<(PodKey, String), Look
             let has = names.join(", ");
             Err(LookError::NoContainer { container: name.clone(), pod: key.1, has })
         }
-        None => Ok((key, app(entry).ok_or(LookError::NotStarted)?)),
+        None => Ok((key, default_container(&entry.object).ok_or(LookError::NotStarted)?)),
     }
 }
 
 /// The pod that a target refers to and the container of its proxy.
 pub fn find_proxy(context: &Context, target: Target) -> Result<(PodKey, String), LookError> {
-    find(context, &Target { container: Some("istio-proxy".into()), ..target }).map_err(|error| match error {
+    find(context, &Target { container: Some(PROXY.into()), ..target }).map_err(|error| match error {
         LookError::NoContainer { pod, .. } => LookError::NoProxy(pod),
         error => error,
     })
@@ -176,16 +176,6 @@ fn pod(world: &World, target: &Target) -> Result<PodKey, LookError> {
     let mut found: Vec<_> = world.pods.iter().filter(matches).collect();
     found.sort_by_key(|(_, entry)| (entry.status.leaving, !entry.status.is_ready()));
     found.first().map(|(key, _)| (*key).clone()).ok_or_else(missing)
-}
-
-/// The default container of a pod.
-fn app(entry: &Entry) -> Option<String> {
-    let annotation = entry.object.pointer("/metadata/annotations/kubectl.kubernetes.io~1default-container");
-    let apps = entry.object.pointer("/spec/containers").and_then(Value::as_array);
-    let names: Vec<&str> =
-        apps.into_iter().flatten().filter_map(|container| container["name"].as_str()).collect();
-    let first = names.iter().find(|name| **name != "istio-proxy").or(names.first());
-    annotation.and_then(Value::as_str).or(first.copied()).map(str::to_string)
 }
 
 /// Adds the computed `status` to a workload.

@@ -45,7 +45,6 @@ pub mod inject;
 pub mod sign;
 pub mod world;
 
-pub mod request;
 pub mod sandbox;
 pub mod tls;
 

@@ -20,6 +20,7 @@ use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
 use crate::beneath::{self, replace_own};
+use crate::exchange::{LIMIT, RequestError, exchange};
 use crate::failure::Failure;
 use crate::kubelet::address::NODE;
 use crate::kubelet::token::{self, ISSUER, Subject, UnsignedToken};
@@ -27,7 +28,6 @@ use crate::manifest::object::Key;
 use crate::up::context::Context;
 use crate::up::inject::{HOST, Injector};
 use crate::up::progress::Progress;
-use crate::up::request::{RequestError, exchange};
 use crate::up::roots;
 use crate::wire::SELF;
 
@@ -333,7 +333,7 @@ async fn request(
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body.unwrap_or_default())))
         .expect("the request is well-formed");
-    exchange(async { Ok(TcpStream::connect((NODE, port)).await?) }, request).await
+    exchange(LIMIT, async { Ok(TcpStream::connect((NODE, port)).await?) }, request).await
 }
 
 /// Gets the injector's certificate from citadel.

@@ -22,17 +22,16 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::DryRun;
+use crate::exchange::{MOST_BODY, RequestError};
 use crate::up::attach::ContainerRef;
 use crate::up::context::Context;
-use crate::up::files::PROGRAMS;
 use crate::up::look::LookError;
-use crate::up::request::RequestError;
 use crate::up::sandbox::Sandbox;
 use crate::up::world::PodKey;
 use crate::up::{attach, change, describe, gateway, look, plane, settle, stream, watch};
 use crate::wire::{
-    Apply, ChangeResponse, EventQuery, ExecQuery, LogQuery, ProxyQuery, Query, Removal, Settling, Status,
-    Target,
+    Apply, ChangeResponse, EventQuery, ExecQuery, LogQuery, PROGRAMS, ProxyQuery, Query, Removal, Settling,
+    Status, Target,
 };
 
 /// State of the handlers.
@@ -79,6 +78,7 @@ async fn status(Extracted(known): Extracted<ServerState>) -> Json<Status> {
         pods: look::lines(&known.context),
         proxies,
         warnings,
+        control: Vec::new(),
     })
 }
 
@@ -317,9 +317,9 @@ async fn proxy(Extracted(known): Extracted<ServerState>, Json(query): Json<Proxy
     let program = format!("{PROGRAMS}/{}", own.unwrap_or_else(|| "ostria".into()));
     let mut command = vec![program, "fetch".into(), query.page];
     command.extend(query.post.then(|| "--post".into()));
-    match attach::run(&known.context, container_ref, &command, MOST_DUMP + 1).await {
-        Ok((0, dump)) if dump.len() > MOST_DUMP => {
-            (StatusCode::BAD_GATEWAY, format!("the dump has more than {} MiB", MOST_DUMP >> 20))
+    match attach::run(&known.context, container_ref, &command, MOST_BODY + 1).await {
+        Ok((0, dump)) if dump.len() > MOST_BODY => {
+            (StatusCode::BAD_GATEWAY, format!("the dump has more than {} MiB", MOST_BODY >> 20))
                 .into_response()
         }
         Ok((0, dump)) => ([("content-type", "application/json")], dump).into_response(),
@@ -366,9 +366,6 @@ fn missing(error: &LookError) -> Response {
     (StatusCode::NOT_FOUND, error.to_string()).into_response()
 }
 
-/// Maximum size of a dump. Dumps of large meshes have megabytes; a program that listens at the proxy's port in the pod
-/// could send without end.
-const MOST_DUMP: usize = 256 << 20;
 const BLOCK: usize = 64 << 10;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use api::resource::verdict::{Verdicts, Wait};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::manifest::object::PROXY;
 use crate::up::context::Context;
 use crate::up::plane;
 use crate::wire::{ChangeResponse, Settling};
@@ -59,7 +60,6 @@ fn missing(context: &Context, verdicts: &Verdicts) -> Vec<String> {
     names.filter(|name| !verdicts.proxies.iter().any(|proxy| proxy.proxy == *name)).collect()
 }
 
-const PROXY: &str = "istio-proxy";
 /// Maximum time for a change to be written.
 const WRITING: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

@@ -17,7 +17,7 @@ use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::arguments::{DryRun, Up};
+use crate::arguments::Up;
 use crate::beneath;
 use crate::failure::Failure;
 use crate::kubelet::check::check;
@@ -26,7 +26,7 @@ use crate::kubelet::logmark::LogMarks;
 use crate::kubelet::workload;
 use crate::kubelet::workload::job::End;
 use crate::manifest::object::Key;
-use crate::manifest::read;
+use crate::manifest::read::{self, Kinds, Namespaces};
 use crate::state::State;
 use crate::state::folder::Folder;
 use crate::state::last;
@@ -50,7 +50,8 @@ use crate::wire::Apply;
 pub fn run(state: State, up: &Up) -> Result<(), Failure> {
     let progress = Progress::begin();
     let _log = api::process::log::init(&up.log_level, api::process::log::Format::Text);
-    let objects = read::read(&up.folders, false, None).map_err(Failure::Refused)?;
+    let objects =
+        read::read(&up.folders, false, Namespaces::default(), Kinds::Known).map_err(Failure::Refused)?;
     if lock::sweep(&state)? {
         progress.step("removed the remains of a killed mesh");
     }
@@ -264,7 +265,7 @@ impl Mesh {
         } else {
             self.progress.step("the control plane is not installed: pods run without a mesh");
         }
-        let response = change::apply(context, &Apply { objects, dry_run: DryRun::None }).await;
+        let response = change::apply(context, &Apply { objects, ..Apply::default() }).await;
         if !response.problems.is_empty() {
             return Err(Failure::Refused(read::located(response.problems)));
         }

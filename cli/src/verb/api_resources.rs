@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::Output;
 use crate::failure::Failure;
-use crate::state::State;
+use crate::place::Place;
 use crate::verb::entry::Verb;
 use crate::verb::print;
 use crate::view::table::Widths;
@@ -56,7 +56,7 @@ impl Verb for ApiResources {
     ];
 
     /// Prints the kinds. They are part of the program, so no mesh need run.
-    fn run(self, _state: &State) -> Result<(), Failure> {
+    fn run(self, _place: &Place) -> Result<(), Failure> {
         let kinds = self.kinds();
         match print::document(&list(&kinds), self.output) {
             Some(text) => print::out(&text),

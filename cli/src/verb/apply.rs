@@ -5,13 +5,13 @@ use api::resource::document::Problem;
 use serde_json::{Value, json};
 
 use crate::arguments::{Apply, DryRun, Printed};
-use crate::client;
+use crate::client::mesh::Mesh;
+use crate::client::stream::block_on;
 use crate::failure::Failure;
 use crate::kubelet::check::check;
 use crate::manifest::object::Key;
-use crate::manifest::read;
-use crate::state::State;
-use crate::state::lock;
+use crate::manifest::read::{self, Kinds, Namespaces};
+use crate::place::Place;
 use crate::verb::entry::Verb;
 use crate::verb::{print, resource, settle};
 use crate::view::settle::Awaited;
@@ -25,16 +25,20 @@ impl Verb for Apply {
         "apply -f samples/bookinfo --dry-run=server -o name",
     ];
 
-    fn run(self, state: &State) -> Result<(), Failure> {
-        run(state, &self)
+    fn run(self, place: &Place) -> Result<(), Failure> {
+        block_on(run(place, &self))
     }
 }
 
 /// Reads and checks the files, changes all objects or none, and waits until every proxy has acknowledged the change.
-fn run(state: &State, apply: &Apply) -> Result<(), Failure> {
+async fn run(place: &Place, apply: &Apply) -> Result<(), Failure> {
+    let mesh = place.mesh().await;
+    let default = mesh.as_ref().map_or("default", Mesh::namespace);
+    let namespaces = Namespaces { given: place.namespace(), default };
+    let kinds = if matches!(mesh, Ok(Mesh::Cluster(_))) { Kinds::Any } else { Kinds::Known };
     let files = &apply.files;
     let objects =
-        read::read(&files.filename, files.recursive, files.namespace.as_deref()).map_err(Failure::Refused)?;
+        read::read(&files.filename, files.recursive, namespaces, kinds).map_err(Failure::Refused)?;
     if objects.is_empty() {
         return Err(Failure::Nothing("apply"));
     }
@@ -48,30 +52,38 @@ fn run(state: &State, apply: &Apply) -> Result<(), Failure> {
         Some(Printed::Name) => format!("{}\n", outcome.object),
         Some(Printed::Json | Printed::Yaml) => String::new(),
     };
-    if apply.dry_run == DryRun::Client && lock::running(state).is_err() {
-        print::response(&alone(&objects), line)?;
-        show(apply.output, written(&objects));
-        return Ok(());
-    }
-    client::block_on(async {
-        let request = wire::Apply { objects: objects.clone(), dry_run: apply.dry_run };
-        let response: ChangeResponse = client::call(state, "/apply", &request).await?;
-        print::response(&response, line)?;
-        if apply.dry_run != DryRun::None {
+    let mesh = match mesh {
+        // Only a mesh on this machine has rules for pods that a dry run of the client knows.
+        Ok(Mesh::Cluster(_)) if apply.dry_run == DryRun::Client => {
+            print::response(&unchecked(&objects), line)?;
             show(apply.output, written(&objects));
             return Ok(());
         }
-        if matches!(apply.output, Some(Printed::Json | Printed::Yaml)) {
-            show(apply.output, stored(state, &objects).await?);
-        }
-        if !apply.wait {
+        Err(_) if apply.dry_run == DryRun::Client => {
+            print::response(&alone(&objects), line)?;
+            show(apply.output, written(&objects));
             return Ok(());
         }
-        let awaited = response.wanted.into_iter().zip(&objects);
-        let awaited: Vec<Awaited> =
-            awaited.filter_map(|(wanted, given)| Awaited::new(wanted, given.file.clone())).collect();
-        settle::wait(state, &awaited, apply.timeout).await
-    })
+        mesh => mesh?,
+    };
+    let request =
+        wire::Apply { objects: objects.clone(), dry_run: apply.dry_run, force: apply.force_conflicts };
+    let response = mesh.apply(&request).await?;
+    print::response(&response, line)?;
+    if apply.dry_run != DryRun::None {
+        show(apply.output, written(&objects));
+        return Ok(());
+    }
+    if matches!(apply.output, Some(Printed::Json | Printed::Yaml)) {
+        show(apply.output, stored(&mesh, &objects).await?);
+    }
+    if !apply.wait {
+        return Ok(());
+    }
+    let awaited = response.wanted.into_iter().zip(&objects);
+    let awaited: Vec<Awaited> =
+        awaited.filter_map(|(wanted, given)| Awaited::new(wanted, given.file.clone())).collect();
+    settle::wait(&mesh, &awaited, apply.timeout).await
 }
 
 /// The objects as the user wrote them.
@@ -80,13 +92,13 @@ fn written(objects: &[Given]) -> Vec<Value> {
 }
 
 /// The objects as the mesh stores them.
-async fn stored(state: &State, objects: &[Given]) -> Result<Vec<Value>, Failure> {
+async fn stored(mesh: &Mesh, objects: &[Given]) -> Result<Vec<Value>, Failure> {
     let mut found = Vec::new();
     for given in objects {
         let key = Key::of(&given.object);
         // Objects that were accepted are of a known kind.
         let Some(kind) = api::resource::kind::of(&key.group, &key.kind) else { continue };
-        found.push(resource::object(state, kind, &key.namespace, &key.name).await?);
+        found.push(resource::object(mesh, kind, &key.namespace, &key.name).await?);
     }
     Ok(found)
 }
@@ -108,7 +120,11 @@ fn show(output: Option<Printed>, objects: Vec<Value>) {
 /// mesh.
 fn alone(objects: &[Given]) -> ChangeResponse {
     let problems: Vec<Problem> = objects.iter().flat_map(|given| check(given, &|_| true)).collect();
+    ChangeResponse { problems, ..unchecked(objects) }
+}
+
+fn unchecked(objects: &[Given]) -> ChangeResponse {
     let outcome =
         |given: &Given| Outcome { object: Key::of(&given.object).printed(), verdict: "created".into() };
-    ChangeResponse { outcomes: objects.iter().map(outcome).collect(), problems, ..ChangeResponse::default() }
+    ChangeResponse { outcomes: objects.iter().map(outcome).collect(), ..ChangeResponse::default() }
 }

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::failure::Failure;
-use crate::state::State;
+use crate::place::Place;
 use crate::verb::entry::Verb;
 use crate::verb::print;
 
@@ -28,7 +28,7 @@ impl Verb for Crds {
     const ABOUT: &'static str = "Print the mesh's CustomResourceDefinitions for Kubernetes";
     const EXAMPLES: &'static [&'static str] = &["crds", "crds -o json"];
 
-    fn run(self, _state: &State) -> Result<(), Failure> {
+    fn run(self, _place: &Place) -> Result<(), Failure> {
         match self.output {
             Format::Yaml => print::out(&definitions()),
             Format::Json => {

@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 
 use crate::arguments::Delete;
-use crate::client;
+use crate::client::mesh::Mesh;
+use crate::client::stream::block_on;
 use crate::failure::Failure;
 use crate::manifest::object::Key;
-use crate::manifest::read;
-use crate::state::State;
+use crate::manifest::read::{self, Kinds, Namespaces};
+use crate::place::Place;
 use crate::verb::entry::Verb;
 use crate::verb::{print, resource, settle};
 use crate::view::settle::Awaited;
-use crate::wire::{ChangeResponse, Removal};
+use crate::wire::Removal;
 use api::resource::check::Given;
 use api::resource::document::Problem;
 
@@ -21,36 +22,39 @@ impl Verb for Delete {
     const EXAMPLES: &'static [&'static str] =
         &["delete -f samples/bookinfo/networking --ignore-not-found", "delete virtualservice reviews"];
 
-    fn run(self, state: &State) -> Result<(), Failure> {
-        let objects = match &self.kind {
-            Some(kind) => named(kind, &self.names, self.namespace.as_deref())?,
-            None => {
-                let given = read::read_copies(&self.filename, self.recursive, self.namespace.as_deref());
-                once(given.map_err(Failure::Refused)?)
-            }
-        };
-        // As with kubectl, a missing object does not prevent the deletion of the others.
-        let request = Removal { objects: objects.clone(), ignore_missing: true };
-        let gone = client::block_on(async {
-            let response: ChangeResponse = client::call(state, "/delete", &request).await?;
-            print::response(&response, |outcome| match &self.output {
-                Some(_) => format!("{}\n", outcome.object),
-                None => format!("{} {}\n", outcome.object, outcome.verdict),
-            })?;
-            let gone: BTreeSet<String> =
-                response.outcomes.iter().map(|outcome| outcome.object.clone()).collect();
-            let awaited = response.wanted.into_iter();
-            let awaited: Vec<Awaited> =
-                awaited.filter_map(|wanted| Awaited::new(wanted, String::new())).collect();
-            if self.wait && !awaited.is_empty() {
-                settle::wait(state, &awaited, self.timeout).await?;
-            }
-            Ok::<_, Failure>(gone)
-        })?;
-        let absent = objects.iter().filter(|given| !gone.contains(&Key::of(&given.object).printed()));
-        let absent: Vec<Problem> = absent.map(missing).collect();
-        if absent.is_empty() || self.ignore_not_found { Ok(()) } else { Err(Failure::Absent(absent)) }
+    fn run(self, place: &Place) -> Result<(), Failure> {
+        block_on(run(place, &self))
     }
+}
+
+async fn run(place: &Place, delete: &Delete) -> Result<(), Failure> {
+    let mesh = place.mesh().await;
+    let default = mesh.as_ref().map_or("default", Mesh::namespace);
+    let objects = match &delete.kind {
+        Some(kind) => named(kind, &delete.names, place.namespace().unwrap_or(default))?,
+        None => {
+            let kinds = if matches!(mesh, Ok(Mesh::Cluster(_))) { Kinds::Any } else { Kinds::Known };
+            let namespaces = Namespaces { given: place.namespace(), default };
+            let given = read::read_copies(&delete.filename, delete.recursive, namespaces, kinds);
+            once(given.map_err(Failure::Refused)?)
+        }
+    };
+    let mesh = mesh?;
+    // As with kubectl, a missing object does not prevent the deletion of the others.
+    let response = mesh.delete(&Removal { objects: objects.clone(), ignore_missing: true }).await?;
+    print::response(&response, |outcome| match &delete.output {
+        Some(_) => format!("{}\n", outcome.object),
+        None => format!("{} {}\n", outcome.object, outcome.verdict),
+    })?;
+    let gone: BTreeSet<String> = response.outcomes.iter().map(|outcome| outcome.object.clone()).collect();
+    let awaited = response.wanted.into_iter();
+    let awaited: Vec<Awaited> = awaited.filter_map(|wanted| Awaited::new(wanted, String::new())).collect();
+    if delete.wait && !awaited.is_empty() {
+        settle::wait(&mesh, &awaited, delete.timeout).await?;
+    }
+    let absent = objects.iter().filter(|given| !gone.contains(&Key::of(&given.object).printed()));
+    let absent: Vec<Problem> = absent.map(missing).collect();
+    if absent.is_empty() || delete.ignore_not_found { Ok(()) } else { Err(Failure::Absent(absent)) }
 }
 
 /// Removes duplicates: a folder may define an object several times.
@@ -69,7 +73,7 @@ fn missing(given: &Given) -> Problem {
     }
 }
 
-fn named(kind: &str, names: &[String], namespace: Option<&str>) -> Result<Vec<Given>, Failure> {
+fn named(kind: &str, names: &[String], namespace: &str) -> Result<Vec<Given>, Failure> {
     let words: Vec<String> = std::iter::once(kind.to_string()).chain(names.iter().cloned()).collect();
     let mut given = Vec::new();
     for selection in resource::selections(&words)? {
@@ -79,7 +83,7 @@ fn named(kind: &str, names: &[String], namespace: Option<&str>) -> Result<Vec<Gi
         }
         given.extend(selection.names.iter().map(|name| Given {
             file: "command line".into(),
-            object: resource::stub(selection.kind, namespace.unwrap_or("default"), name),
+            object: resource::stub(selection.kind, namespace, name),
         }));
     }
     Ok(given)
@@ -102,7 +106,7 @@ mod tests {
     fn kinds_and_names_are_read_like_those_of_get() {
         let named = |kind: &str, names: &[&str]| {
             let names: Vec<String> = names.iter().map(|name| (*name).to_string()).collect();
-            named(kind, &names, None)
+            named(kind, &names, "default")
                 .map(|given| given.iter().map(|given| Key::of(&given.object).to_string()).collect::<Vec<_>>())
         };
         assert_eq!(named("pod,svc", &["a"]).unwrap(), ["Pod default/a", "Service default/a"]);

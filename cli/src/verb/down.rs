@@ -6,6 +6,7 @@ use clap::Args;
 use rustix::process::Signal;
 
 use crate::failure::Failure;
+use crate::place::Place;
 use crate::state::State;
 use crate::state::last;
 use crate::state::lock::{self, Lock};
@@ -20,8 +21,8 @@ impl Verb for Down {
     const ABOUT: &'static str = "Stop the running mesh";
     const EXAMPLES: &'static [&'static str] = &["down"];
 
-    fn run(self, state: &State) -> Result<(), Failure> {
-        run(state)
+    fn run(self, place: &Place) -> Result<(), Failure> {
+        run(place.local("down", "remove the mesh there with `ostria uninstall`")?)
     }
 }
 

@@ -4,7 +4,7 @@
 use clap::{ArgMatches, Args, Command};
 
 use crate::failure::Failure;
-use crate::state::State;
+use crate::place::Place;
 
 /// A verb of the command. The implementing type holds the verb's arguments.
 pub trait Verb: Args {
@@ -18,7 +18,7 @@ pub trait Verb: Args {
     const EXAMPLES: &'static [&'static str];
 
     /// Runs the verb.
-    fn run(self, state: &State) -> Result<(), Failure>;
+    fn run(self, place: &Place) -> Result<(), Failure>;
 }
 
 /// One entry of the table of verbs.
@@ -29,7 +29,7 @@ pub struct Entry {
     about: &'static str,
     examples: &'static [&'static str],
     arguments: fn(Command) -> Command,
-    run: fn(&State, &ArgMatches) -> Result<(), Failure>,
+    run: fn(&Place, &ArgMatches) -> Result<(), Failure>,
 }
 
 impl Entry {
@@ -61,14 +61,14 @@ impl Entry {
     }
 
     /// Runs the verb with parsed arguments.
-    pub fn run(&self, state: &State, matches: &ArgMatches) -> Result<(), Failure> {
-        (self.run)(state, matches)
+    pub fn run(&self, place: &Place, matches: &ArgMatches) -> Result<(), Failure> {
+        (self.run)(place, matches)
     }
 }
 
-fn parse_and_run<V: Verb>(state: &State, matches: &ArgMatches) -> Result<(), Failure> {
+fn parse_and_run<V: Verb>(place: &Place, matches: &ArgMatches) -> Result<(), Failure> {
     match V::from_arg_matches(matches) {
-        Ok(verb) => verb.run(state),
+        Ok(verb) => verb.run(place),
         Err(error) => error.exit(),
     }
 }

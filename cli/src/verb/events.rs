@@ -4,11 +4,11 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::arguments::Output;
-use crate::client;
+use crate::client::stream::block_on;
 use crate::failure::Failure;
-use crate::state::State;
+use crate::place::Place;
 use crate::verb::entry::Verb;
-use crate::verb::{print, resource};
+use crate::verb::print;
 use crate::view::events;
 use crate::view::table::Widths;
 use crate::wire::EventQuery;
@@ -23,9 +23,6 @@ pub struct Events {
     /// Only events of these types
     #[arg(long, value_delimiter = ',', value_parser = ["Normal", "Warning"], ignore_case = true)]
     types: Vec<String>,
-    /// Namespace of the events
-    #[arg(short, long)]
-    namespace: Option<String>,
     /// Show events of all namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
@@ -46,16 +43,17 @@ impl Verb for Events {
     const EXAMPLES: &'static [&'static str] =
         &["events -A", "events --for deployment/reviews-v1", "events -A --types=Warning", "events --watch"];
 
-    fn run(self, state: &State) -> Result<(), Failure> {
+    fn run(self, place: &Place) -> Result<(), Failure> {
         let about = self.about.as_deref().map(about).transpose()?;
-        let namespace = (!self.all_namespaces).then(|| resource::namespace(self.namespace.as_ref()));
-        let query = EventQuery { namespace: namespace.clone(), about };
-        client::block_on(async {
+        block_on(async {
+            let mesh = place.mesh().await?;
+            let namespace = (!self.all_namespaces).then(|| mesh.namespace().to_string());
+            let query = EventQuery { namespace: namespace.clone(), about };
             let mut widths = Widths::default();
             let mut shown: Vec<Value> = Vec::new();
             let mut heads = !self.no_headers;
             loop {
-                let found: Vec<Value> = client::call(state, "/events", &query).await?;
+                let found = mesh.events(&query).await?;
                 let fresh: Vec<Value> = found
                     .into_iter()
                     .filter(|event| self.is_wanted(event) && !shown.contains(event))

@@ -3,16 +3,13 @@
 use std::io::{IsTerminal, Read, Write};
 
 use clap::Args;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
-use crate::client;
+use crate::client::stream::{Frames, block_on};
 use crate::failure::Failure;
-use crate::state::State;
+use crate::place::Place;
 use crate::verb::entry::Verb;
-use crate::verb::resource;
 use crate::wire::{ExecQuery, Target, frame};
 
 /// `ostria exec`
@@ -29,9 +26,6 @@ pub struct Exec {
     /// Allocate a terminal for the command
     #[arg(short = 't', long)]
     tty: bool,
-    /// Namespace of the pod
-    #[arg(short, long)]
-    namespace: Option<String>,
     /// Command and its arguments
     #[arg(last = true, required = true)]
     command: Vec<String>,
@@ -45,21 +39,23 @@ impl Verb for Exec {
         "exec -it deployment/reviews-v1 -- sh",
     ];
 
-    fn run(self, state: &State) -> Result<(), Failure> {
-        run(state, &self)
+    fn run(self, place: &Place) -> Result<(), Failure> {
+        run(place, &self)
     }
 }
 
 /// Runs a command in a container. Its exit code becomes the exit code of `ostria`.
-fn run(state: &State, exec: &Exec) -> Result<(), Failure> {
-    let namespace = resource::namespace(exec.namespace.as_ref());
-    let target = Target { namespace, pod: exec.pod.clone(), container: exec.container.clone() };
+fn run(place: &Place, exec: &Exec) -> Result<(), Failure> {
     let tty = exec.tty && std::io::stdin().is_terminal();
-    let query = ExecQuery { target, command: exec.command.clone(), stdin: exec.stdin, tty };
-    let code = client::block_on(async {
-        let upgraded = client::exec(state, &query).await?;
+    let code = block_on(async {
+        let mesh = place.mesh().await?;
+        let namespace = mesh.namespace().to_string();
+        let target = Target { namespace, pod: exec.pod.clone(), container: exec.container.clone() };
+        let query = ExecQuery { target, command: exec.command.clone(), stdin: exec.stdin, tty };
+        let size = tty.then(|| rustix::termios::tcgetwinsize(std::io::stdin()).ok()).flatten();
+        let frames = mesh.exec(&query, size).await?;
         let _raw = tty.then(RawTerminal::enter).flatten();
-        let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
+        let (reader, writer) = tokio::io::split(frames);
         let input = tokio::spawn(feed(writer, exec.stdin));
         let code = print(reader).await;
         input.abort();
@@ -68,7 +64,7 @@ fn run(state: &State, exec: &Exec) -> Result<(), Failure> {
     if code == 0 { Ok(()) } else { Err(Failure::Exit(code)) }
 }
 
-async fn feed(mut writer: WriteHalf<TokioIo<Upgraded>>, stdin: bool) {
+async fn feed(mut writer: WriteHalf<Frames>, stdin: bool) {
     let (sender, mut pieces) = tokio::sync::mpsc::channel::<Vec<u8>>(4);
     if stdin {
         // A read from a terminal cannot be cancelled, so the thread is left to end with the process.
@@ -93,7 +89,7 @@ async fn feed(mut writer: WriteHalf<TokioIo<Upgraded>>, stdin: bool) {
     std::future::pending::<()>().await;
 }
 
-async fn print(mut reader: ReadHalf<TokioIo<Upgraded>>) -> u8 {
+async fn print(mut reader: ReadHalf<Frames>) -> u8 {
     loop {
         let (Ok(kind), Ok(length)) = (reader.read_u8().await, reader.read_u32().await) else {
             eprintln!("error: the pod ended");

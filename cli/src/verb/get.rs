@@ -8,10 +8,11 @@ use api::resource::selector::requirement::Selector;
 use clap::Args;
 use serde_json::Value;
 
-use crate::client;
+use crate::client::mesh::Mesh;
+use crate::client::stream::block_on;
 use crate::failure::Failure;
 use crate::manifest::object::{Key, is_selected, text};
-use crate::state::State;
+use crate::place::Place;
 use crate::verb::entry::Verb;
 use crate::verb::{print, resource};
 use crate::view::events;
@@ -30,9 +31,6 @@ pub struct Get {
     /// Kinds, such as `pods` or `vs,dr`, and names; or KIND/NAME
     #[arg(required = true, value_name = "KIND[,KIND] [NAME...] | KIND/NAME...")]
     words: Vec<String>,
-    /// Namespace of the objects
-    #[arg(short, long)]
-    namespace: Option<String>,
     /// Show objects of all namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
@@ -82,7 +80,7 @@ impl Verb for Get {
         "get pods -o 'jsonpath={.items[*].status.podIP}'",
     ];
 
-    fn run(self, state: &State) -> Result<(), Failure> {
+    fn run(self, place: &Place) -> Result<(), Failure> {
         let selections = resource::selections(&self.words)?;
         if self.watch || self.watch_only {
             let [selection] = &selections[..] else {
@@ -91,12 +89,20 @@ impl Verb for Get {
                     "watch one type at a time",
                 ));
             };
-            return client::block_on(self.follow(state, selection));
+            return block_on(async {
+                let mesh = place.mesh().await?;
+                self.follow(&mesh, self.namespace(&mesh), selection).await
+            });
         }
-        let (lists, absent) = client::block_on(self.lists(state, &selections))?;
+        let (namespace, lists, absent) = block_on(async {
+            let mesh = place.mesh().await?;
+            let namespace = self.namespace(&mesh);
+            let (lists, absent) = self.lists(&mesh, namespace.as_deref(), &selections).await?;
+            Ok((namespace, lists, absent))
+        })?;
         let single = selections.len() == 1 && selections[0].names.len() == 1;
         let named = selections.iter().any(|selection| !selection.names.is_empty());
-        self.print(&lists, single && absent.is_empty(), named)?;
+        self.print(&lists, single && absent.is_empty(), named, namespace.as_deref())?;
         if absent.is_empty() || self.ignore_not_found {
             return Ok(());
         }
@@ -126,34 +132,29 @@ impl std::str::FromStr for SortPath {
 type Lists = Vec<(&'static Descriptor, Vec<Value>)>;
 
 impl Get {
-    fn namespace(&self) -> Option<String> {
-        (!self.all_namespaces).then(|| resource::namespace(self.namespace.as_ref()))
+    fn namespace(&self, mesh: &Mesh) -> Option<String> {
+        (!self.all_namespaces).then(|| mesh.namespace().to_string())
     }
 
     /// The objects of each kind, and a failure for each named object that does not exist.
     async fn lists(
         &self,
-        state: &State,
+        mesh: &Mesh,
+        namespace: Option<&str>,
         selections: &[resource::Selection],
     ) -> Result<(Lists, Vec<Failure>), Failure> {
-        let namespace = self.namespace();
         let (mut lists, mut absent) = (Lists::new(), Vec::new());
         for selection in selections {
-            let query = resource::query(selection.kind, None, namespace.as_deref());
-            let mut objects: Vec<Value> = client::call(state, "/get", &query).await?;
-            if !selection.names.is_empty() {
-                let named =
-                    |name: &String| objects.iter().find(|object| text(object, "/metadata/name") == name);
-                absent.extend(
-                    selection
-                        .names
-                        .iter()
-                        .filter(|name| named(name).is_none())
-                        .map(|name| resource::missing(selection.kind, name)),
-                );
-                objects.retain(|object| {
-                    selection.names.iter().any(|name| name == text(object, "/metadata/name"))
-                });
+            let kind = selection.kind;
+            let mut objects = Vec::new();
+            if selection.names.is_empty() {
+                objects = mesh.list(&resource::query(kind, None, namespace)).await?;
+            }
+            // Objects are printed in the order of their names on the command line.
+            for name in &selection.names {
+                let found = mesh.list(&resource::query(kind, Some(name), namespace)).await?;
+                absent.extend(found.is_empty().then(|| resource::missing(kind, name)));
+                objects.extend(found);
             }
             objects.retain(|object| self.is_wanted(object));
             if let Some(SortPath(path)) = &self.sort_by {
@@ -185,9 +186,15 @@ impl Get {
         }
     }
 
-    fn print(&self, lists: &Lists, single: bool, named: bool) -> Result<(), Failure> {
+    fn print(
+        &self,
+        lists: &Lists,
+        single: bool,
+        named: bool,
+        namespace: Option<&str>,
+    ) -> Result<(), Failure> {
         if matches!(self.output, Form::Table | Form::Wide) {
-            self.tables(lists, named);
+            self.tables(lists, named, namespace);
             return Ok(());
         }
         let objects: Vec<Value> = lists.iter().flat_map(|(_, objects)| objects.clone()).collect();
@@ -200,12 +207,12 @@ impl Get {
         Ok(())
     }
 
-    fn tables(&self, lists: &Lists, named: bool) {
+    fn tables(&self, lists: &Lists, named: bool, namespace: Option<&str>) {
         let kinds = lists.len() > 1;
         let filled: Vec<_> = lists.iter().filter(|(_, objects)| !objects.is_empty()).collect();
         if filled.is_empty() && !named {
             let namespaced = lists.iter().all(|(kind, _)| kind.namespaced);
-            match self.namespace().filter(|_| namespaced) {
+            match namespace.filter(|_| namespaced) {
                 Some(namespace) => eprintln!("No resources found in {namespace} namespace."),
                 None => eprintln!("No resources found"),
             }
@@ -217,10 +224,14 @@ impl Get {
         print::table(&filled.iter().map(table).collect::<Vec<_>>().join("\n"));
     }
 
-    async fn follow(&self, state: &State, selection: &resource::Selection) -> Result<(), Failure> {
-        let namespace = self.namespace();
+    async fn follow(
+        &self,
+        mesh: &Mesh,
+        namespace: Option<String>,
+        selection: &resource::Selection,
+    ) -> Result<(), Failure> {
         let query = resource::query(selection.kind, None, namespace.as_deref());
-        let mut watch = client::Watch::open(state, &query).await?;
+        let mut watch = mesh.watch(&query).await?;
         let (mut first, mut begun) = (Vec::new(), false);
         let mut widths = Widths::default();
         while let Some(watched) = watch.next().await? {

@@ -6,14 +6,15 @@ use std::time::Duration;
 use api::process::duration;
 use api::resource::selector::requirement::Selector;
 use clap::Args;
-use http_body_util::BodyExt;
+use futures_util::StreamExt;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use crate::client;
+use crate::client::mesh::Mesh;
+use crate::client::stream::block_on;
 use crate::failure::Failure;
-use crate::manifest::object::{is_selected, text};
-use crate::state::State;
+use crate::manifest::object::{containers, default_container, is_selected, text};
+use crate::place::Place;
 use crate::state::last::Last;
 use crate::verb::entry::Verb;
 use crate::verb::{print, resource};
@@ -53,9 +54,6 @@ pub struct Logs {
     /// Maximum number of logs to follow at once
     #[arg(long, default_value_t = 5)]
     max_log_requests: usize,
-    /// Namespace of the pod
-    #[arg(short, long)]
-    namespace: Option<String>,
 }
 
 impl Verb for Logs {
@@ -67,17 +65,19 @@ impl Verb for Logs {
         "logs deployment/reviews-v2 --previous",
     ];
 
-    fn run(self, state: &State) -> Result<(), Failure> {
+    fn run(self, place: &Place) -> Result<(), Failure> {
         if self.previous
-            && let Some(last) = Last::without_mesh(state)?
+            && !place.names_cluster()
+            && let Some(last) = Last::without_mesh(place.state())?
         {
-            return self.last(&last);
+            return self.last(&last, place.namespace().unwrap_or("default"));
         }
-        client::block_on(async {
-            let sources = self.sources(state).await?;
+        block_on(async {
+            let mesh = place.mesh().await?;
+            let sources = self.sources(&mesh).await?;
             if !self.follow {
                 for source in &sources {
-                    self.print(state, source).await?;
+                    self.print(&mesh, source).await?;
                 }
                 return Ok(());
             }
@@ -89,7 +89,7 @@ impl Verb for Logs {
                 );
                 return Err(Failure::blocked(reason, "use --max-log-requests to increase the limit"));
             }
-            self.follow_all(state, sources).await
+            self.follow_all(&mesh, sources).await
         })
     }
 }
@@ -103,20 +103,19 @@ struct Source {
 }
 
 impl Logs {
-    async fn sources(&self, state: &State) -> Result<Vec<Source>, Failure> {
-        let namespace = resource::namespace(self.namespace.as_ref());
+    async fn sources(&self, mesh: &Mesh) -> Result<Vec<Source>, Failure> {
+        let namespace = mesh.namespace().to_string();
         if self.selector.is_none() && !self.all_containers && !self.prefix {
             let pod = self.pod.clone().unwrap_or_default();
             return Ok(vec![Source { pod, container: self.container.clone(), prefix: String::new() }]);
         }
         let kind = resource::kind("pods")?;
-        let pods: Vec<Value> =
-            client::call(state, "/get", &resource::query(kind, None, Some(&namespace))).await?;
+        let pods = mesh.list(&resource::query(kind, None, Some(&namespace))).await?;
         let pods: Vec<Value> = match (&self.selector, &self.pod) {
             (Some(selector), _) => pods.into_iter().filter(|pod| is_selected(pod, selector)).collect(),
             (None, Some(name)) => {
                 let target = Target { namespace: namespace.clone(), pod: name.clone(), container: None };
-                let found: Target = client::call(state, "/find", &target).await?;
+                let found = mesh.find(&target).await?;
                 pods.into_iter().filter(|pod| text(pod, "/metadata/name") == found.pod).collect()
             }
             (None, None) => Vec::new(),
@@ -139,15 +138,13 @@ impl Logs {
             container,
         };
         if self.all_containers {
-            let list = |field: &str| pod["spec"][field].as_array().cloned().unwrap_or_default();
-            let all = list("initContainers").into_iter().chain(list("containers"));
-            return all.filter_map(|one| Some(source(Some(one["name"].as_str()?.to_string())))).collect();
+            return containers(pod).into_iter().map(|name| source(Some(name.to_string()))).collect();
         }
-        vec![source(self.container.clone().or_else(|| self.prefix.then(|| app(pod)).flatten()))]
+        vec![source(self.container.clone().or_else(|| self.prefix.then(|| default_container(pod)).flatten()))]
     }
 
-    fn query(&self, source: &Source) -> LogQuery {
-        let namespace = resource::namespace(self.namespace.as_ref());
+    fn query(&self, namespace: &str, source: &Source) -> LogQuery {
+        let namespace = namespace.to_string();
         LogQuery {
             target: Target { namespace, pod: source.pod.clone(), container: source.container.clone() },
             follow: self.follow,
@@ -165,13 +162,11 @@ impl Logs {
         }
     }
 
-    async fn print(&self, state: &State, source: &Source) -> Result<(), Failure> {
-        let mut body = client::send(state, "/logs", &self.query(source)).await?.into_body();
+    async fn print(&self, mesh: &Mesh, source: &Source) -> Result<(), Failure> {
+        let mut log = mesh.logs(&self.query(mesh.namespace(), source)).await?;
         let mut lines = Lines { prefix: source.prefix.clone(), partial: Vec::new() };
-        while let Some(Ok(piece)) = body.frame().await {
-            if let Ok(bytes) = piece.into_data()
-                && lines.write(&bytes, &mut std::io::stdout()).is_err()
-            {
+        while let Some(piece) = log.next().await {
+            if lines.write(&piece?, &mut std::io::stdout()).is_err() {
                 return Ok(());
             }
         }
@@ -180,12 +175,12 @@ impl Logs {
         Ok(())
     }
 
-    async fn follow_all(self, state: &State, sources: Vec<Source>) -> Result<(), Failure> {
+    async fn follow_all(self, mesh: &Mesh, sources: Vec<Source>) -> Result<(), Failure> {
         let this = std::sync::Arc::new(self);
         let mut tasks = JoinSet::new();
         for source in sources {
-            let (this, state) = (std::sync::Arc::clone(&this), state.clone());
-            tasks.spawn(async move { this.print(&state, &source).await });
+            let (this, mesh) = (std::sync::Arc::clone(&this), mesh.clone());
+            tasks.spawn(async move { this.print(&mesh, &source).await });
         }
         while let Some(ended) = tasks.join_next().await {
             ended.unwrap_or(Ok(()))?;
@@ -194,27 +189,19 @@ impl Logs {
     }
 
     /// Prints the log that the last mesh left.
-    fn last(&self, last: &Last) -> Result<(), Failure> {
+    fn last(&self, last: &Last, namespace: &str) -> Result<(), Failure> {
         let Some(pod) = &self.pod else {
             return Err(Failure::blocked(
                 "no mesh is running, and --selector needs one",
                 "name a pod: `ostria logs POD --previous`",
             ));
         };
-        let namespace = resource::namespace(self.namespace.as_ref());
-        let text = last.log(&namespace, pod, self.container.as_deref())?;
+        let text = last.log(namespace, pod, self.container.as_deref())?;
         let skipped = self.lines().map_or(0, |lines| text.lines().count().saturating_sub(lines));
         let wanted: String = text.split_inclusive('\n').skip(skipped).collect();
         print::out(&wanted);
         Ok(())
     }
-}
-
-/// The default container of a pod.
-fn app(pod: &Value) -> Option<String> {
-    let names = pod.pointer("/spec/containers").and_then(Value::as_array);
-    let names: Vec<&str> = names.into_iter().flatten().filter_map(|one| one["name"].as_str()).collect();
-    names.iter().find(|name| **name != "istio-proxy").or(names.first()).map(|name| (*name).to_string())
 }
 
 /// Prefixes each line. It writes only complete lines, so that lines of several logs do not mix.

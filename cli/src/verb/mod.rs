@@ -59,6 +59,7 @@ pub fn command() -> clap::Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::FromArgMatches;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -68,7 +69,7 @@ mod tests {
     #[test]
     fn the_help_says_what_the_command_is_and_lists_the_verbs_before_the_rest() {
         let help = command().render_help().to_string();
-        assert!(help.starts_with("A service mesh on one machine\n"), "{help}");
+        assert!(help.starts_with("A service mesh, on one machine or on Kubernetes\n"), "{help}");
         let position = |name: &str| help.find(&format!("\n  {name} ")).unwrap();
         assert!(
             position("up") < position("version") && position("version") < position("completion"),
@@ -89,6 +90,19 @@ mod tests {
                 let parsed = parsed.unwrap_or_else(|error| panic!("{example}: {error}"));
                 assert_eq!(parsed.subcommand_name(), Some(entry.name()), "{example}");
             }
+        }
+    }
+
+    #[test]
+    fn flags_of_every_verb_may_precede_or_follow_it() {
+        for line in ["ostria -n shop --context c get pods", "ostria get pods --context c -n shop"] {
+            let matches = command().try_get_matches_from(line.split(' ')).unwrap();
+            let flags = arguments::Flags::from_arg_matches(&matches).unwrap();
+            assert_eq!(
+                (flags.namespace.as_deref(), flags.context.as_deref()),
+                (Some("shop"), Some("c")),
+                "{line}"
+            );
         }
     }
 

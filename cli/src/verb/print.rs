@@ -65,10 +65,14 @@ pub fn response(response: &ChangeResponse, line: impl Fn(&Outcome) -> String) ->
     for warning in read::located(response.warnings.clone()) {
         eprintln!("Warning: {}", warning.line());
     }
-    if !response.problems.is_empty() {
-        return Err(Failure::Refused(read::located(response.problems.clone())));
+    let problems = read::located(response.problems.clone());
+    if !problems.is_empty() && response.outcomes.is_empty() {
+        return Err(Failure::Refused(problems));
     }
     response.outcomes.iter().for_each(|outcome| out(&line(outcome)));
+    if !problems.is_empty() {
+        return Err(Failure::Partial(problems));
+    }
     match &response.trouble {
         None => Ok(()),
         Some(trouble) => Err(Failure::NotInForce(vec![Problem {

@@ -1,16 +1,18 @@
 //! `ostria proxy-config`.
 
+use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::arguments::Output;
-use crate::client;
+use crate::client::mesh::Mesh;
+use crate::client::stream::block_on;
 use crate::failure::Failure;
-use crate::state::State;
+use crate::place::Place;
 use crate::verb::entry::Verb;
 use crate::verb::{print, resource};
 use crate::view::proxy::{clusters, dump, ecds, endpoints, listeners, routes, secrets};
-use crate::wire::ProxyQuery;
+use crate::wire::{ProxyQuery, Target};
 
 /// `ostria proxy-config`
 #[derive(Debug, Args)]
@@ -20,9 +22,6 @@ pub struct ProxyConfig {
     part: Part,
     /// Name of the pod, also as POD.NAMESPACE or deployment/NAME
     pod: String,
-    /// Namespace of the pod
-    #[arg(short, long)]
-    namespace: Option<String>,
     /// With log: a level, or levels of single modules, such as warn,proxy::control=debug
     #[arg(long)]
     level: Option<String>,
@@ -72,19 +71,21 @@ impl Verb for ProxyConfig {
         "proxy-config routes deployment/productpage-v1",
         "proxy-config all deployment/productpage-v1 -o json",
         "proxy-config log deployment/productpage-v1 --level debug",
+        "proxy-config endpoints istio-ingressgateway-6f7d.istio-system --context kind-kind",
     ];
 
-    fn run(self, state: &State) -> Result<(), Failure> {
-        if self.part == Part::Log { log(state, &self) } else { show(state, &self) }
+    fn run(self, place: &Place) -> Result<(), Failure> {
+        if self.part == Part::Log { log(place, &self) } else { show(place, &self) }
     }
 }
 
-fn question(arguments: &ProxyConfig, page: String, post: bool) -> ProxyQuery {
-    ProxyQuery { target: resource::proxy(&arguments.pod, arguments.namespace.as_ref()), page, post }
+/// The response of the proxy's admin interface.
+async fn ask(mesh: &Mesh, target: &Target, page: &str, post: bool) -> Result<Bytes, Failure> {
+    mesh.proxy(&ProxyQuery { target: target.clone(), page: page.into(), post }).await
 }
 
 /// Prints or changes the log level of the proxy.
-fn log(state: &State, arguments: &ProxyConfig) -> Result<(), Failure> {
+fn log(place: &Place, arguments: &ProxyConfig) -> Result<(), Failure> {
     let level = match &arguments.level {
         Some(level) => Some(level.replace(' ', "")),
         None => arguments.reset.then(|| USUAL_LEVEL.into()),
@@ -94,30 +95,40 @@ fn log(state: &State, arguments: &ProxyConfig) -> Result<(), Failure> {
             .map_err(|error| Failure::blocked(error, "use one of these with --level"))?;
     }
     let page = level.map_or("/logging".into(), |level| format!("/logging?level={level}"));
-    let text = client::block_on(client::text(state, "/proxy", &question(arguments, page, true)))?;
-    print::out(&text);
+    let text = block_on(async {
+        let mesh = place.mesh().await?;
+        let target = resource::proxy(&arguments.pod, place.namespace(), mesh.namespace());
+        ask(&mesh, &target, &page, true).await
+    })?;
+    print::out(&String::from_utf8_lossy(&text));
     Ok(())
 }
 
-fn show(state: &State, arguments: &ProxyConfig) -> Result<(), Failure> {
+fn show(place: &Place, arguments: &ProxyConfig) -> Result<(), Failure> {
     if arguments.level.is_some() || arguments.reset {
         return Err(Failure::blocked(
             "--level and --reset need `proxy-config log`",
             "write `ostria proxy-config log POD --level LEVEL`",
         ));
     }
-    let ask = |page: &str| -> Result<Value, Failure> {
-        client::block_on(client::call(state, "/proxy", &question(arguments, page.into(), false)))
-    };
-    // Whether an endpoint is ejected is no configuration: only the page of the clusters shows it.
-    let health = match arguments.part {
-        Part::Endpoints | Part::All => ask("/clusters?format=json")?,
-        _ => Value::Null,
-    };
-    let given = match arguments.part {
-        Part::Endpoints => health.clone(),
-        _ => ask("/config_dump?include_eds")?,
-    };
+    let (health, given) = block_on(async {
+        let mesh = place.mesh().await?;
+        let target = resource::proxy(&arguments.pod, place.namespace(), mesh.namespace());
+        // A deployment may have several pods: all requests are about the same one.
+        let target = mesh.find(&target).await?;
+        // Whether an endpoint is ejected is no configuration: only the page of the clusters shows it.
+        let health = match arguments.part {
+            Part::Endpoints | Part::All => {
+                resource::json(&ask(&mesh, &target, "/clusters?format=json", false).await?)?
+            }
+            _ => Value::Null,
+        };
+        let given = match arguments.part {
+            Part::Endpoints => health.clone(),
+            _ => resource::json(&ask(&mesh, &target, "/config_dump?include_eds", false).await?)?,
+        };
+        Ok((health, given))
+    })?;
     if let Some(text) = print::document(&chosen(&given, arguments.part), arguments.output) {
         print::out(&text);
         return Ok(());

@@ -5,14 +5,15 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::arguments::Output;
-use crate::client;
+use crate::client::mesh::Mesh;
+use crate::client::stream::block_on;
 use crate::failure::Failure;
-use crate::state::State;
+use crate::place::Place;
 use crate::verb::entry::Verb;
 use crate::verb::{print, resource};
 use crate::view::proxy::compare::Comparison;
 use crate::view::sync;
-use crate::wire::{ProxyQuery, Status, Target};
+use crate::wire::ProxyQuery;
 
 /// `ostria proxy-status`
 #[derive(Debug, Args)]
@@ -20,9 +21,6 @@ pub struct ProxyStatus {
     /// Compare what pilot holds for this pod's proxy with what the proxy runs. The pod is named as POD, POD.NAMESPACE or
     /// deployment/NAME. The exit code is 1 if they differ, and 2 if they cannot be compared
     pod: Option<String>,
-    /// Only the proxies of this namespace, or the namespace of the pod
-    #[arg(short, long)]
-    namespace: Option<String>,
     /// Format: table, json or yaml
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -38,7 +36,7 @@ impl Verb for ProxyStatus {
         "proxy-status deployment/istio-ingressgateway -n istio-system -o json",
     ];
 
-    fn run(self, state: &State) -> Result<(), Failure> {
+    fn run(self, place: &Place) -> Result<(), Failure> {
         if self.output == Output::Name {
             return Err(Failure::blocked(
                 "-o name is not supported by proxy-status",
@@ -46,18 +44,18 @@ impl Verb for ProxyStatus {
             ));
         }
         match &self.pod {
-            None => list(state, &self),
-            Some(pod) => compare(state, &resource::proxy(pod, self.namespace.as_ref()), self.output),
+            None => list(place, &self),
+            Some(pod) => compare(place, pod, self.output),
         }
     }
 }
 
-fn list(state: &State, arguments: &ProxyStatus) -> Result<(), Failure> {
+fn list(place: &Place, arguments: &ProxyStatus) -> Result<(), Failure> {
     let wanted = |name: &str| {
         let namespace = name.rsplit_once('.').map_or("", |(_, namespace)| namespace);
-        arguments.namespace.as_ref().is_none_or(|wanted| wanted == namespace)
+        place.namespace().is_none_or(|wanted| wanted == namespace)
     };
-    let proxies = client::block_on(proxies(state, wanted))?;
+    let proxies = block_on(async { proxies(&place.mesh().await?, wanted).await })?;
     match print::document(&proxies, arguments.output) {
         Some(text) => print::out(&text),
         None => {
@@ -69,12 +67,9 @@ fn list(state: &State, arguments: &ProxyStatus) -> Result<(), Failure> {
 }
 
 /// Pilot's rows of the proxies whose name, `POD.NAMESPACE`, is wanted.
-async fn proxies(state: &State, wanted: impl Fn(&str) -> bool) -> Result<Vec<Value>, Failure> {
-    let status: Status = client::call(state, "/status", &()).await?;
-    let all = status.proxies.as_array().ok_or_else(|| {
-        Failure::blocked("pilot does not answer", "look at the log of pilot in the state folder")
-    })?;
-    Ok(all.iter().filter(|proxy| wanted(proxy["proxy"].as_str().unwrap_or_default())).cloned().collect())
+async fn proxies(mesh: &Mesh, wanted: impl Fn(&str) -> bool) -> Result<Vec<Value>, Failure> {
+    let all = mesh.proxies().await?.into_iter();
+    Ok(all.filter(|proxy| wanted(proxy["proxy"].as_str().unwrap_or_default())).collect())
 }
 
 /// The result of a comparison, for scripts.
@@ -89,15 +84,16 @@ struct Report<'a> {
     refusals: &'a Value,
 }
 
-fn compare(state: &State, target: &Target, output: Output) -> Result<(), Failure> {
-    let asked = client::block_on(async {
+fn compare(place: &Place, pod: &str, output: Output) -> Result<(), Failure> {
+    let asked = block_on(async {
+        let mesh = place.mesh().await?;
         // A deployment may have several pods: all requests are about the same one.
-        let target: Target = client::call(state, "/find", target).await?;
+        let target = mesh.find(&resource::proxy(pod, place.namespace(), mesh.namespace())).await?;
         let name = format!("{}.{}", target.pod, target.namespace);
-        let pilot: Value = client::call(state, "/pilot", &target).await?;
+        let pilot = mesh.pilot(&target).await?;
         let query = ProxyQuery { target, page: "/config_dump?include_eds".into(), post: false };
-        let proxy: Value = client::call(state, "/proxy", &query).await?;
-        let rows = proxies(state, |known| known == name).await?;
+        let proxy = resource::json(&mesh.proxy(&query).await?)?;
+        let rows = proxies(&mesh, |known| known == name).await?;
         Ok((name, Comparison::of(&pilot, &proxy), rows))
     });
     let (name, comparison, rows) = asked.map_err(|failure| Failure::Incomparable(Box::new(failure)))?;

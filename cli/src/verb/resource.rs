@@ -5,12 +5,10 @@ use api::resource::descriptor::Descriptor;
 use api::resource::kind;
 use serde_json::{Value, json};
 
-use crate::arguments::DryRun;
-use crate::client;
+use crate::client::mesh::Mesh;
 use crate::failure::Failure;
 use crate::manifest::object::{Key, desired};
-use crate::state::State;
-use crate::wire::{Apply, ChangeResponse, Outcome, Query, Target};
+use crate::wire::{Outcome, Query, Target};
 
 /// Objects of one kind that the user named.
 #[derive(Debug, Clone)]
@@ -82,27 +80,29 @@ pub fn query(kind: &Descriptor, name: Option<&str>, namespace: Option<&str>) -> 
     Query { kind: exact(kind), name: name.map(str::to_string), namespace: namespace.map(str::to_string) }
 }
 
-/// The given namespace, or `default`.
-pub fn namespace(given: Option<&String>) -> String {
-    given.cloned().unwrap_or_else(|| "default".into())
+/// The pod of a proxy that the user named as istioctl does: `[TYPE/]NAME[.NAMESPACE]`. `given` is the namespace that a flag
+/// names, which overrides one behind the name; `default` is used without both.
+pub fn proxy(word: &str, given: Option<&str>, default: &str) -> Target {
+    let (name, behind) = word.rsplit_once('.').map_or((word, None), |(name, behind)| (name, Some(behind)));
+    let (pod, namespace) = match (given, behind) {
+        (None, Some(behind)) => (name, behind),
+        (Some(given), Some(behind)) if given == behind => (name, given),
+        (given, _) => (word, given.unwrap_or(default)),
+    };
+    Target { namespace: namespace.into(), pod: pod.into(), container: None }
 }
 
-/// The pod of a proxy that the user named as istioctl does: `[TYPE/]NAME[.NAMESPACE]`. A namespace of its own overrides
-/// one behind the name.
-pub fn proxy(word: &str, namespace: Option<&String>) -> Target {
-    let (name, behind) = word.rsplit_once('.').map_or((word, None), |(name, behind)| (name, Some(behind)));
-    let (pod, namespace) = match (namespace, behind) {
-        (None, Some(behind)) => (name, behind.to_string()),
-        (Some(given), Some(behind)) if given == behind => (name, given.clone()),
-        (given, _) => (word, self::namespace(given)),
-    };
-    Target { namespace, pod: pod.into(), container: None }
+/// Parses the response of a proxy.
+pub fn json(bytes: &[u8]) -> Result<Value, Failure> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let reason = format!("the proxy returned a malformed response: {error}");
+        Failure::blocked(reason, "look at its log with `ostria logs POD -c istio-proxy`")
+    })
 }
 
 /// Reads an object that must exist.
-pub async fn object(state: &State, kind: &Descriptor, namespace: &str, name: &str) -> Result<Value, Failure> {
-    let query = query(kind, Some(name), Some(namespace));
-    let objects: Vec<Value> = client::call(state, "/get", &query).await?;
+pub async fn object(mesh: &Mesh, kind: &Descriptor, namespace: &str, name: &str) -> Result<Value, Failure> {
+    let objects = mesh.list(&query(kind, Some(name), Some(namespace))).await?;
     objects.into_iter().next().ok_or_else(|| missing(kind, name))
 }
 
@@ -116,17 +116,13 @@ pub fn missing(kind: &Descriptor, name: &str) -> Failure {
 }
 
 /// Changes an object that must exist, with the same effect as `apply` of an edited file.
-pub async fn edit(
-    state: &State,
-    object: &Value,
-    change: impl FnOnce(&mut Value),
-) -> Result<Outcome, Failure> {
-    let mut wanted = desired(object);
+pub async fn edit(mesh: &Mesh, object: &Value, change: impl FnOnce(&mut Value)) -> Result<Outcome, Failure> {
+    let before = desired(object);
+    let mut wanted = before.clone();
     change(&mut wanted);
     let key = Key::of(&wanted);
-    let request =
-        Apply { objects: vec![Given { file: "command line".into(), object: wanted }], dry_run: DryRun::None };
-    let response: ChangeResponse = client::call(state, "/apply", &request).await?;
+    let given = Given { file: "command line".into(), object: wanted };
+    let response = mesh.edit(&before, given).await?;
     if !response.problems.is_empty() {
         return Err(Failure::Refused(response.problems));
     }
@@ -193,7 +189,7 @@ mod tests {
             ("deploy/web.shop", None, "shop", "deploy/web"),
         ];
         for (word, given, namespace, pod) in cases {
-            let target = proxy(word, given.map(str::to_string).as_ref());
+            let target = proxy(word, given, "default");
             assert_eq!(
                 (target.namespace.as_str(), target.pod.as_str()),
                 (namespace, pod),

@@ -6,10 +6,11 @@ use api::process::duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::client;
+use crate::client::mesh::Mesh;
+use crate::client::stream::block_on;
 use crate::failure::Failure;
 use crate::manifest::object::Key;
-use crate::state::State;
+use crate::place::Place;
 use crate::verb::entry::Verb;
 use crate::verb::{print, resource};
 use crate::view::rollout::{self, Progress};
@@ -63,9 +64,6 @@ struct Target {
     /// deployment/NAME or statefulset/NAME
     #[arg(required = true, value_name = "KIND/NAME")]
     words: Vec<String>,
-    /// Namespace of the object
-    #[arg(short, long)]
-    namespace: Option<String>,
 }
 
 impl Verb for Rollout {
@@ -78,11 +76,12 @@ impl Verb for Rollout {
         "rollout undo deployment/reviews-v1 --to-revision 1",
     ];
 
-    fn run(self, state: &State) -> Result<(), Failure> {
-        client::block_on(async {
+    fn run(self, place: &Place) -> Result<(), Failure> {
+        block_on(async {
+            let mesh = place.mesh().await?;
             match &self.action {
                 Action::Status { target, watch, timeout } => {
-                    let followed = status(state, target, *watch);
+                    let followed = status(&mesh, target, *watch);
                     match timeout {
                         None => followed.await,
                         Some(limit) => tokio::time::timeout(*limit, followed).await.unwrap_or_else(|_| {
@@ -93,18 +92,17 @@ impl Verb for Rollout {
                         }),
                     }
                 }
-                Action::Restart { target } => restart(state, target).await,
-                Action::Undo { target, to_revision } => undo(state, target, *to_revision).await,
-                Action::History { target, revision } => history(state, target, *revision).await,
+                Action::Restart { target } => restart(&mesh, target).await,
+                Action::Undo { target, to_revision } => undo(&mesh, target, *to_revision).await,
+                Action::History { target, revision } => history(&mesh, target, *revision).await,
             }
         })
     }
 }
 
-async fn status(state: &State, target: &Target, follow: bool) -> Result<(), Failure> {
+async fn status(mesh: &Mesh, target: &Target, follow: bool) -> Result<(), Failure> {
     let (kind, name) = resource::one(&target.words, "rollout status", KINDS)?;
-    let namespace = resource::namespace(target.namespace.as_ref());
-    let mut watch = client::Watch::open(state, &resource::query(kind, Some(&name), Some(&namespace))).await?;
+    let mut watch = mesh.watch(&resource::query(kind, Some(&name), Some(mesh.namespace()))).await?;
     let mut printed = String::new();
     let mut seen = false;
     while let Some(watched) = watch.next().await? {
@@ -133,18 +131,18 @@ async fn status(state: &State, target: &Target, follow: bool) -> Result<(), Fail
     Err(Failure::blocked("the mesh ended", "start it again with `ostria up`"))
 }
 
-async fn found(state: &State, target: &Target, verb: &str) -> Result<Value, Failure> {
+async fn found(mesh: &Mesh, target: &Target, verb: &str) -> Result<Value, Failure> {
     let (kind, name) = resource::one(&target.words, verb, KINDS)?;
-    resource::object(state, kind, &resource::namespace(target.namespace.as_ref()), &name).await
+    resource::object(mesh, kind, mesh.namespace(), &name).await
 }
 
-async fn restart(state: &State, target: &Target) -> Result<(), Failure> {
-    let object = found(state, target, "rollout restart").await?;
+async fn restart(mesh: &Mesh, target: &Target) -> Result<(), Failure> {
+    let object = found(mesh, target, "rollout restart").await?;
     let now = time::OffsetDateTime::from_unix_timestamp(print::now())
         .ok()
         .and_then(|now| now.format(&time::format_description::well_known::Rfc3339).ok())
         .unwrap_or_default();
-    resource::edit(state, &object, |object| {
+    resource::edit(mesh, &object, |object| {
         object["spec"]["template"]["metadata"]["annotations"][RESTARTED] = json!(now);
     })
     .await?;
@@ -152,16 +150,16 @@ async fn restart(state: &State, target: &Target) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn revisions(state: &State, object: &Value) -> Result<Vec<Revision>, Failure> {
+async fn revisions(mesh: &Mesh, object: &Value) -> Result<Vec<Revision>, Failure> {
     let key = Key::of(object);
     let kind = resource::kind(&key.kind)?;
-    client::call(state, "/history", &resource::query(kind, Some(&key.name), Some(&key.namespace))).await
+    mesh.history(&resource::query(kind, Some(&key.name), Some(&key.namespace))).await
 }
 
-async fn undo(state: &State, target: &Target, wanted: u64) -> Result<(), Failure> {
-    let object = found(state, target, "rollout undo").await?;
+async fn undo(mesh: &Mesh, target: &Target, wanted: u64) -> Result<(), Failure> {
+    let object = found(mesh, target, "rollout undo").await?;
     let printed = Key::of(&object).printed();
-    let revisions = revisions(state, &object).await?;
+    let revisions = revisions(mesh, &object).await?;
     let chosen = match wanted {
         0 => revisions.iter().rev().nth(1),
         number => revisions.iter().find(|revision| revision.number == number),
@@ -178,7 +176,7 @@ async fn undo(state: &State, target: &Target, wanted: u64) -> Result<(), Failure
         ));
         return Ok(());
     }
-    resource::edit(state, &object, |object| {
+    resource::edit(mesh, &object, |object| {
         object["spec"]["template"] = chosen.template.clone();
         if !chosen.cause.is_empty() {
             object["metadata"]["annotations"][CAUSE] = json!(chosen.cause);
@@ -189,10 +187,10 @@ async fn undo(state: &State, target: &Target, wanted: u64) -> Result<(), Failure
     Ok(())
 }
 
-async fn history(state: &State, target: &Target, number: Option<u64>) -> Result<(), Failure> {
-    let object = found(state, target, "rollout history").await?;
+async fn history(mesh: &Mesh, target: &Target, number: Option<u64>) -> Result<(), Failure> {
+    let object = found(mesh, target, "rollout history").await?;
     let printed = Key::of(&object).printed();
-    let revisions = revisions(state, &object).await?;
+    let revisions = revisions(mesh, &object).await?;
     let Some(number) = number else {
         print::out(&rollout::history(&printed, &revisions));
         return Ok(());

@@ -3,10 +3,10 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::client;
+use crate::client::stream::block_on;
 use crate::failure::Failure;
 use crate::manifest::object::Key;
-use crate::state::State;
+use crate::place::Place;
 use crate::verb::entry::Verb;
 use crate::verb::{print, resource};
 
@@ -22,9 +22,6 @@ pub struct Scale {
     /// Scale only if the current number of replicas is this
     #[arg(long)]
     current_replicas: Option<u64>,
-    /// Namespace of the object
-    #[arg(short, long)]
-    namespace: Option<String>,
 }
 
 impl Verb for Scale {
@@ -32,9 +29,9 @@ impl Verb for Scale {
     const ABOUT: &'static str = "Set the number of pods of a Deployment or StatefulSet";
     const EXAMPLES: &'static [&'static str] = &["scale deployment/reviews-v1 --replicas=3"];
 
-    fn run(self, state: &State) -> Result<(), Failure> {
-        let namespace = resource::namespace(self.namespace.as_ref());
-        client::block_on(async {
+    fn run(self, place: &Place) -> Result<(), Failure> {
+        block_on(async {
+            let mesh = place.mesh().await?;
             for selection in resource::selections(&self.words)? {
                 if !matches!(selection.kind.kind, "Deployment" | "StatefulSet") || selection.names.is_empty()
                 {
@@ -42,7 +39,7 @@ impl Verb for Scale {
                     return Err(Failure::blocked(reason, "name deployment/NAME or statefulset/NAME"));
                 }
                 for name in &selection.names {
-                    let object = resource::object(state, selection.kind, &namespace, name).await?;
+                    let object = resource::object(&mesh, selection.kind, mesh.namespace(), name).await?;
                     let has =
                         object.pointer("/spec/replicas").and_then(serde_json::Value::as_u64).unwrap_or(1);
                     if let Some(expected) = self.current_replicas.filter(|expected| *expected != has) {
@@ -52,7 +49,7 @@ impl Verb for Scale {
                             "set --current-replicas to this number, or remove it",
                         ));
                     }
-                    resource::edit(state, &object, |object| {
+                    resource::edit(&mesh, &object, |object| {
                         object["spec"]["replicas"] = json!(self.replicas);
                     })
                     .await?;

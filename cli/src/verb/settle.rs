@@ -4,16 +4,14 @@ use std::time::{Duration, Instant};
 
 use api::resource::verdict::Wait;
 
-use crate::client;
+use crate::client::mesh::Mesh;
 use crate::failure::Failure;
-use crate::state::State;
 use crate::view::settle::{self, Awaited};
-use crate::wire::Settling;
 
 /// Returns when the change is in force in all proxies. Fails with the rejections, or with the proxies that have not
 /// acknowledged in time.
 #[expect(clippy::disallowed_methods, reason = "a command waits by the clock")]
-pub async fn wait(state: &State, awaited: &[Awaited], limit: Duration) -> Result<(), Failure> {
+pub async fn wait(mesh: &Mesh, awaited: &[Awaited], limit: Duration) -> Result<(), Failure> {
     let deadline = Instant::now() + limit;
     let objects: Vec<_> = awaited.iter().map(|one| one.wanted.clone()).collect();
     let mut printed = String::new();
@@ -23,7 +21,7 @@ pub async fn wait(state: &State, awaited: &[Awaited], limit: Duration) -> Result
         let slice = left.min(if printed.is_empty() { FIRST } else { SLICE });
         let milliseconds = u64::try_from(slice.as_millis()).unwrap_or(u64::MAX);
         let wait = Wait { objects: objects.clone(), milliseconds };
-        let settling: Settling = client::call(state, "/settle", &wait).await?;
+        let settling = mesh.settle(&wait).await?;
         if settling.settled || left <= slice {
             let problems = settle::problems(awaited, &settling);
             return if problems.is_empty() { Ok(()) } else { Err(Failure::NotInForce(problems)) };

@@ -3,13 +3,12 @@
 use clap::Args;
 
 use crate::arguments::Output;
-use crate::client;
+use crate::client::stream::block_on;
 use crate::failure::Failure;
-use crate::state::State;
+use crate::place::Place;
 use crate::verb::entry::Verb;
 use crate::verb::print;
 use crate::view;
-use crate::wire;
 
 /// `ostria status`
 #[derive(Debug, Args)]
@@ -22,10 +21,12 @@ pub struct Status {
 impl Verb for Status {
     const NAME: &'static str = "status";
     const ABOUT: &'static str = "Show pods, their identities and whether their proxies are in sync";
-    const EXAMPLES: &'static [&'static str] = &["status", "status -o json"];
+    const EXAMPLES: &'static [&'static str] =
+        &["status", "status -n default -o wide", "status --context kind-kind"];
 
-    fn run(self, state: &State) -> Result<(), Failure> {
-        let status: wire::Status = client::block_on(client::call(state, "/status", &()))?;
+    fn run(self, place: &Place) -> Result<(), Failure> {
+        let namespace = place.namespace();
+        let status = block_on(async { place.mesh().await?.status(namespace, print::now()).await })?;
         match print::document(&status, self.output) {
             Some(text) => print::out(&text),
             None => print::table(&view::status::render(&status, self.output == Output::Wide)),

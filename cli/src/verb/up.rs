@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::arguments::Up;
 use crate::failure::Failure;
+use crate::place::Place;
 use crate::state::State;
 use crate::up::supervise;
 use crate::verb::entry::Verb;
@@ -16,8 +17,8 @@ impl Verb for Up {
     const EXAMPLES: &'static [&'static str] =
         &["up samples/bookinfo", "up -d samples/bookinfo --gateway 127.0.0.1:9080"];
 
-    fn run(self, state: &State) -> Result<(), Failure> {
-        run(state.clone(), &self)
+    fn run(self, place: &Place) -> Result<(), Failure> {
+        run(place.local("up", "install the mesh there with `ostria install`")?.clone(), &self)
     }
 }
 

@@ -12,6 +12,7 @@ pub mod rollout;
 pub mod settle;
 pub mod status;
 pub mod summary;
+pub mod version;
 
 pub mod jsonpath;
 pub mod sheet;

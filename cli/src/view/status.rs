@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::view::table;
-use crate::wire::{PodLine, Status};
+use crate::wire::{ControlLine, PodLine, Status};
 
 /// The table of pods.
 pub fn render(status: &Status, wide: bool) -> String {
@@ -16,14 +16,34 @@ pub fn render(status: &Status, wide: bool) -> String {
         text + "Warning: " + &warning.object + ": " + &warning.finding() + "\n"
     });
     if rows.is_empty() {
-        return format!("No pods run.\n{warnings}");
+        return format!("No pods run.\n{}{warnings}", control(&status.control));
     }
     let pods = table::render(&head, &rows);
     let gateway = match &status.gateway {
         none if none.is_empty() => String::new(),
         gateway => format!("gateway http://{gateway}   "),
     };
-    format!("{pods}\n{gateway}process {}\n{warnings}", status.pid)
+    if status.control.is_empty() {
+        return format!("{pods}\n{gateway}process {}\n{warnings}", status.pid);
+    }
+    format!("{pods}\n{}{warnings}", control(&status.control))
+}
+
+/// One line for each component of a cluster's control plane, with its pods.
+fn control(lines: &[ControlLine]) -> String {
+    let mut components: Vec<(&str, Vec<String>)> = Vec::new();
+    for line in lines {
+        let pod = if line.version.is_empty() {
+            format!("{} (does not respond)", line.pod)
+        } else {
+            line.pod.clone()
+        };
+        match components.iter_mut().find(|(name, _)| *name == line.component) {
+            Some((_, pods)) => pods.push(pod),
+            None => components.push((&line.component, vec![pod])),
+        }
+    }
+    components.iter().fold(String::new(), |text, (name, pods)| text + name + ": " + &pods.join(", ") + "\n")
 }
 
 fn row(pod: &PodLine, proxies: &Value, wide: bool) -> Vec<String> {
@@ -106,6 +126,22 @@ mod tests {
         let text = render(&Status { warnings: vec![warning], ..Status::default() }, false);
         let last = "Warning: Sidecar shop/b: spec.workloadSelector: this object has no effect\n";
         assert!(text.ends_with(last), "{text}");
+    }
+
+    #[test]
+    fn the_control_plane_of_a_cluster_is_listed_by_component() {
+        let line = |component: &str, pod: &str, version: &str| ControlLine {
+            component: component.into(),
+            pod: pod.into(),
+            version: version.into(),
+        };
+        let control = vec![
+            line("ostria-pilot", "p-1", "1"),
+            line("ostria-pilot", "p-2", ""),
+            line("ostria-citadel", "c", "1"),
+        ];
+        let text = render(&Status { control, ..Status::default() }, false);
+        assert_eq!(text, "No pods run.\nostria-pilot: p-1, p-2 (does not respond)\nostria-citadel: c\n");
     }
 
     #[test]

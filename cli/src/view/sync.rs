@@ -47,7 +47,8 @@ fn row(proxy: &Value, version: &str) -> Vec<String> {
         routes,
         // Pilot sends no extension configurations (ECDS); filters are part of their listeners.
         "IGNORED".into(),
-        "pilot".into(),
+        // Only a cluster has several replicas.
+        if word(proxy, "pilot").is_empty() { "pilot" } else { word(proxy, "pilot") }.into(),
         if own.is_empty() { version.into() } else { own.into() },
     ]
 }

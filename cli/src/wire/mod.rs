@@ -17,6 +17,9 @@ use crate::arguments::DryRun;
 /// The path of this program. It stays valid when the program's file is replaced while the mesh runs.
 pub const SELF: &str = "/proc/self/exe";
 
+/// The folder of Ostria's programs in containers.
+pub const PROGRAMS: &str = "/opt/ostria/bin";
+
 /// A folder or file of the host that a container sees at another path.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
@@ -162,6 +165,9 @@ pub struct Apply {
     pub objects: Vec<Given>,
     /// Whether the objects are only checked.
     pub dry_run: DryRun,
+    /// Whether fields that another tool owns in a cluster are taken over.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// The result for one object.
@@ -253,6 +259,20 @@ pub struct Status {
     /// Pilot's warnings about objects in force.
     #[serde(default)]
     pub warnings: Vec<Problem>,
+    /// The pods of the control plane in a cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub control: Vec<ControlLine>,
+}
+
+/// A pod of the control plane.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlLine {
+    /// The component, such as `ostria-pilot`.
+    pub component: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// The version that it says; empty if it does not respond.
+    pub version: String,
 }
 
 /// One row of `status`: a pod.
@@ -395,7 +415,7 @@ mod tests {
     fn the_debug_form_of_a_request_names_the_files_and_omits_the_objects() {
         let object = json!({"kind": "Secret", "stringData": {"key": "s3cret-word"}});
         let objects = vec![Given { file: "a.yaml:3".into(), object }];
-        let apply = Apply { objects: objects.clone(), dry_run: DryRun::None };
+        let apply = Apply { objects: objects.clone(), ..Apply::default() };
         let removal = Removal { objects, ignore_missing: false };
         for text in [format!("{apply:?}"), format!("{apply:#?}"), format!("{removal:?}")] {
             assert!(text.contains("a.yaml:3") && !text.contains("s3cret-word"), "{text}");

@@ -26,33 +26,67 @@ pub struct Parsed {
 /// Reads the text of one file: YAML or JSON, several documents, lists expanded, empty documents skipped.
 pub fn parse(file: &str, text: &str) -> Parsed {
     let mut parsed = Parsed::default();
+    each(file, text, &mut |found| match found {
+        Ok((place, chunk, values)) => {
+            let before = parsed.refusals.len();
+            for (path, value) in values {
+                let refused = parsed.refusals.len();
+                take(&mut parsed, place.clone(), value);
+                locate(&mut parsed.refusals[refused..], chunk, &path);
+            }
+            advise(&mut parsed.refusals[before..]);
+        }
+        Err(refusal) => parsed.refusals.push(refusal),
+    });
+    parsed
+}
+
+/// Reads the text of one file as [`parse`] does, but takes objects of any kind and checks only that they name it and
+/// themselves: for a cluster, whose API server checks the rest.
+pub fn parse_any(file: &str, text: &str) -> Result<Vec<(Place, Value)>, Vec<Refusal>> {
+    let (mut objects, mut refusals) = (vec![], vec![]);
+    each(file, text, &mut |found| match found {
+        Ok((place, _, values)) => {
+            for (_, value) in values {
+                match Head::of(&value).complete() {
+                    Ok(()) => objects.push((place.clone(), value)),
+                    Err(fault) => {
+                        let mut refusal = refusal(place.clone(), fault.reason, &fault.next);
+                        refusal.path = fault.path;
+                        refusal.object = Head::of(&value).shown();
+                        refusals.push(refusal);
+                    }
+                }
+            }
+        }
+        Err(refusal) => refusals.push(refusal),
+    });
+    advise(&mut refusals);
+    if refusals.is_empty() { Ok(objects) } else { Err(refusals) }
+}
+
+/// The objects of a document, each with its path in it; with the document's place and text.
+type Found<'a> = (Place, &'a str, Vec<(String, Value)>);
+
+/// Reads one document after the other.
+fn each<'a>(file: &str, text: &'a str, take: &mut dyn FnMut(Result<Found<'a>, Refusal>)) {
     if text.len() > MAX_FILE {
         let reason = format!("the file has {} bytes; at most {MAX_FILE} are read", text.len());
-        parsed.refusals.push(refusal(Place::new(file, 0), reason, "split it"));
-        return parsed;
+        return take(Err(refusal(Place::new(file, 0), reason, "split it")));
     }
     for (line, chunk) in chunks(text) {
         match values(chunk) {
             Ok(values) => {
-                let before = parsed.refusals.len();
-                for (path, value) in values.into_iter().flat_map(|value| items(value, String::new(), 0)) {
-                    let refused = parsed.refusals.len();
-                    take(&mut parsed, Place::new(file, line), value);
-                    locate(&mut parsed.refusals[refused..], chunk, &path);
-                }
-                advise(&mut parsed.refusals[before..]);
+                let values = values.into_iter().flat_map(|value| items(value, String::new(), 0)).collect();
+                take(Ok((Place::new(file, line), chunk, values)));
             }
             Err(malformed) => {
                 let line = if malformed.line == 0 { line } else { file_line(chunk, line, malformed.line) };
-                parsed.refusals.push(refusal(
-                    Place::new(file, line),
-                    format!("malformed YAML: {}", malformed.reason),
-                    malformed.next,
-                ));
+                let reason = format!("malformed YAML: {}", malformed.reason);
+                take(Err(refusal(Place::new(file, line), reason, malformed.next)));
             }
         }
     }
-    parsed
 }
 
 /// The line, from 1, of a field of the document whose content begins on the line `document` of a file.

@@ -1,9 +1,9 @@
-//! A request to a server of the control plane over HTTP/1, and why it failed. All clients share both.
+//! A request over HTTP/1 to a server of the mesh, and why it failed. All clients share both.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -19,8 +19,11 @@ pub enum RequestError {
     #[error("has an untrusted certificate: {0}")]
     Unproven(std::io::Error),
     /// No response within the timeout.
-    #[error("did not respond within {} s", LIMIT.as_secs())]
-    Timeout,
+    #[error("did not respond within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// The body is too long.
+    #[error("sent more than {} MiB", MOST_BODY >> 20)]
+    TooLong,
     /// The connection broke.
     #[error("closed the connection: {0}")]
     Http(#[from] hyper::Error),
@@ -37,8 +40,9 @@ pub enum RequestError {
     Response(#[from] serde_json::Error),
 }
 
-/// Sends a request over a connection and returns the body of the response. The timeout includes connecting.
+/// Sends a request over a connection and returns the body of the response. The limit includes connecting.
 pub async fn exchange<S>(
+    limit: Duration,
     connect: impl Future<Output = Result<S, RequestError>>,
     request: http::Request<Full<Bytes>>,
 ) -> Result<Bytes, RequestError>
@@ -51,17 +55,26 @@ where
         tokio::spawn(connection);
         let response = sender.send_request(request).await?;
         let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
+        let body =
+            Limited::new(response.into_body(), MOST_BODY).collect().await.map_err(unreadable)?.to_bytes();
         if status.is_success() {
             return Ok(body);
         }
         Err(RequestError::Status { status, words: String::from_utf8_lossy(&body).trim().into() })
     };
-    timeout(LIMIT, exchange).await.map_err(|_| RequestError::Timeout)?
+    timeout(limit, exchange).await.map_err(|_| RequestError::Timeout(limit))?
 }
 
-/// Maximum time of a request.
-const LIMIT: Duration = Duration::from_secs(10);
+fn unreadable(error: Box<dyn std::error::Error + Send + Sync>) -> RequestError {
+    error.downcast::<hyper::Error>().map_or(RequestError::TooLong, |error| RequestError::Http(*error))
+}
+
+/// Maximum time of a request to a server on this machine.
+pub const LIMIT: Duration = Duration::from_secs(10);
+
+/// Maximum size of a body. Dumps of large meshes have megabytes; another program that listens at a server's port could
+/// send without end.
+pub const MOST_BODY: usize = 256 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -76,7 +89,7 @@ mod tests {
             let _ = server.read(&mut head).await;
             let _ = server.write_all(bytes).await;
         });
-        exchange(async { Ok(client) }, http::Request::new(Full::default()))
+        exchange(LIMIT, async { Ok(client) }, http::Request::new(Full::default()))
             .await
             .map_err(|error| error.to_string())
     }
@@ -95,7 +108,9 @@ mod tests {
         let (silent, _open) = tokio::io::duplex(1024);
         let request = || http::Request::new(Full::<Bytes>::default());
         let never = std::future::pending::<Result<tokio::io::DuplexStream, RequestError>>();
-        for result in [exchange(never, request()).await, exchange(async { Ok(silent) }, request()).await] {
+        let results =
+            [exchange(LIMIT, never, request()).await, exchange(LIMIT, async { Ok(silent) }, request()).await];
+        for result in results {
             assert_eq!(result.unwrap_err().to_string(), "did not respond within 10 s");
         }
     }
