@@ -17,7 +17,7 @@ $(CARGO) build --profile $(1) --locked --workspace $(2:%=--bin %)
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test interop h2spec lint fmt bench bench-tls bench-control fuzz fuzz-deep soak scale images chart e2e layout descriptors docs deny tools clean
+.PHONY: help build demo test interop h2spec lint fmt bench bench-tls bench-control fuzz fuzz-deep soak scale images chart e2e layout descriptors docs deny workflows tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ h2spec: ## Test HTTP/2 against the foreign suite h2spec (built by Go the first t
 lint: ## rustfmt and clippy, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+workflows: ## Check the workflows of GitHub Actions (actionlint is built by Go the first time)
+	@"$$(deploy/tools/actionlint)"
 
 deny: ## Licences, sources and advisories of every dependency (deny.toml)
 	@deploy/tools/deny

@@ -365,7 +365,8 @@ impl Settings {
             (&args.cluster.revision, &mut template.revision),
         ];
         for (flag, setting) in overrides {
-            if let Some(flag) = flag {
+            // An empty variable of the environment is none.
+            if let Some(flag) = flag.as_ref().filter(|flag| !flag.is_empty()) {
                 setting.clone_from(flag);
             }
         }
@@ -455,6 +456,12 @@ mod tests {
             Value::Object(settings.template.default_config),
             json!({"concurrency": 1, "discoveryAddress": "127.0.0.1:1"})
         );
+    }
+
+    #[test]
+    fn an_empty_flag_leaves_what_the_file_says() {
+        let settings = parse(&["--revision", "", "--mesh-id", ""], Some("revision: default\nmeshId: m")).unwrap();
+        assert_eq!((settings.template.revision.as_str(), settings.template.mesh_id.as_str()), ("default", "m"));
     }
 
     #[test]

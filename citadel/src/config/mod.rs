@@ -152,7 +152,7 @@ impl Config {
             errors.keep("--namespace and --service-account", id)
         });
         let control_plane = control_plane(&raw, &namespace, errors);
-        let own_names = own_names(&raw, control_plane.as_ref(), errors);
+        let own_names = own_names(&raw, control_plane.as_ref(), account, errors);
         let tokens = Tokens::check(&raw, errors);
         let policy = policy(&raw, trust_domain, control_plane, errors);
         Some(Self {
@@ -266,9 +266,15 @@ fn read_grant(text: &str) -> Result<((String, String), Vec<String>), String> {
     }
 }
 
-fn own_names(raw: &Raw, control_plane: Option<&ControlPlane>, errors: &mut Errors) -> Vec<String> {
+/// The names in this server's own certificate. In a cluster its Service has the name of its account.
+fn own_names(
+    raw: &Raw,
+    control_plane: Option<&ControlPlane>,
+    account: &str,
+    errors: &mut Errors,
+) -> Vec<String> {
     let mut names = match control_plane {
-        Some(plane) => plane.service_names(CLUSTER_ACCOUNT),
+        Some(plane) => plane.service_names(account),
         None => OWN_NAMES.iter().map(|name| (*name).to_owned()).collect(),
     };
     for name in raw.dns_names.iter().map(|name| name.trim()).filter(|name| !name.is_empty()) {

@@ -122,6 +122,9 @@ fn in_a_cluster_the_api_server_verifies_tokens_and_names_are_those_of_the_chart(
         ]
     );
     assert_eq!(config.policy.control_plane.unwrap().namespace, "istio-system");
+    let canary = Config::read(["x", "--kubernetes", "--service-account=ostria-citadel-canary"]).unwrap();
+    let name = "ostria-citadel-canary.istio-system.svc".to_owned();
+    assert!(canary.own_names.contains(&name), "{:?}", canary.own_names);
 
     let outside = ["--kubeconfig", "/k", "--context", "c", "--namespace", "mesh", "--service-account", "ca"];
     let config = read(&outside).unwrap();

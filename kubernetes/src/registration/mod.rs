@@ -5,8 +5,9 @@
 
 use crate::client::{reason, watch_reason};
 use crate::registration::patch::{Step, step};
+use crate::registration::trial::Trial;
 use futures_util::StreamExt;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Error};
@@ -16,6 +17,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+pub mod trial;
 
 mod patch;
 
@@ -53,18 +56,6 @@ impl Kind {
             plural: plural.to_owned(),
         }
     }
-}
-
-/// An object that the webhook must refuse. The API server is asked to accept it and does not store it (a dry run). Until it
-/// has been refused, a request that the webhook cannot answer is handled as the webhook was installed.
-#[derive(Debug, Clone)]
-pub struct Trial {
-    /// The resource of the object.
-    pub resource: ApiResource,
-    /// The object, in a namespace, which every schema accepts.
-    pub object: DynamicObject,
-    /// Texts that all stand in the refusal by this webhook, and in no other refusal.
-    pub marks: &'static [&'static str],
 }
 
 /// Writes `bundle` (PEM) into all webhooks of the object until `drain` is cancelled, while `leads` is true. With a trial,
@@ -182,10 +173,7 @@ impl Keeper {
 
     async fn test(&mut self) -> Result<(), String> {
         let Some(trial) = &self.trial else { return Ok(()) };
-        let namespace = trial.object.metadata.namespace.as_deref().unwrap_or_default();
-        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &trial.resource);
-        let dry = PostParams { dry_run: true, ..PostParams::default() };
-        verdict(api.create(&dry, &trial.object).await.map(drop), trial.marks)?;
+        trial.run(&self.client).await?;
         self.works = true;
         tracing::info!(webhook = self.registration.name, "the webhook works");
         Ok(())
@@ -197,16 +185,6 @@ impl Keeper {
             tracing::warn!(webhook, reason, "the webhook's registration is not in order; trying again");
         }
         self.complaint = Some(reason);
-    }
-}
-
-/// Whether the API server has refused the trial's object by this webhook; or why not.
-fn verdict(result: Result<(), Error>, marks: &[&str]) -> Result<(), String> {
-    match result {
-        Ok(()) => Err("the API server does not call the webhook: an invalid object was accepted".to_owned()),
-        Err(Error::Api(status)) if marks.iter().all(|mark| status.message.contains(mark)) => Ok(()),
-        Err(Error::Api(status)) => Err(format!("the test of the webhook failed: {}", status.message)),
-        Err(error) => Err(format!("the test of the webhook failed: {error}")),
     }
 }
 

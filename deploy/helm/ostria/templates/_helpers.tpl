@@ -9,6 +9,8 @@
 {{- end }}
 
 {{- define "ostria.pilot" -}}ostria-pilot{{ include "ostria.suffix" . }}{{- end }}
+{{/* The citadel of this release, or the one without revision if another release runs it. */}}
+{{- define "ostria.citadel" -}}ostria-citadel{{ if .Values.citadel.enabled }}{{ include "ostria.suffix" . }}{{ end }}{{- end }}
 {{- define "ostria.injector" -}}ostria-injector{{ include "ostria.suffix" . }}{{- end }}
 
 {{/* Labels of every object. Takes (dict "root" $ "app" NAME). */}}

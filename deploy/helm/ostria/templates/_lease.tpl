@@ -1,5 +1,5 @@
 {{/*
-The rights in the release's namespace: to one Lease, and to read one ConfigMap if there is "config".
+One Lease, and the rights in the release's namespace: to the Lease, and to read one ConfigMap if there is "config".
 Takes (dict "root" $ "app" NAME "lease" LEASE "config" CONFIGMAP "labels" LABELS).
 */}}
 {{- define "ostria.leaseRole" }}
@@ -42,4 +42,16 @@ subjects:
 - kind: ServiceAccount
   name: {{ .app }}
   namespace: {{ .root.Release.Namespace }}
+{{- $found := lookup "coordination.k8s.io/v1" "Lease" .root.Release.Namespace .lease }}
+{{- if not (include "ostria.foreign" (dict "root" .root "object" $found)) }}
+---
+# It goes with the release. A Lease of pods that are gone would keep the next ones from writing for 15 seconds.
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata:
+  name: {{ .lease }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- .labels | nindent 4 }}
+{{- end }}
 {{- end }}

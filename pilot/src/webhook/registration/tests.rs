@@ -2,7 +2,7 @@
 
 use super::*;
 use http::{Request, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Mutex;
