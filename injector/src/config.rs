@@ -460,8 +460,12 @@ mod tests {
 
     #[test]
     fn an_empty_flag_leaves_what_the_file_says() {
-        let settings = parse(&["--revision", "", "--mesh-id", ""], Some("revision: default\nmeshId: m")).unwrap();
-        assert_eq!((settings.template.revision.as_str(), settings.template.mesh_id.as_str()), ("default", "m"));
+        let settings =
+            parse(&["--revision", "", "--mesh-id", ""], Some("revision: default\nmeshId: m")).unwrap();
+        assert_eq!(
+            (settings.template.revision.as_str(), settings.template.mesh_id.as_str()),
+            ("default", "m")
+        );
     }
 
     #[test]
