@@ -64,7 +64,7 @@ async fn serve(config: Config, log: log::Handle) -> Result<()> {
         configure(&config, mesh, (client.clone(), &metrics), readiness.wait_for("configuration"))?;
     let cluster = client.map(|client| cluster(&config, client));
     if let Some(cluster) = cluster.clone() {
-        tasks.spawn(cluster.report(verdicts.clone(), drain.clone()));
+        tasks.spawn(cluster.report(verdicts.clone(), snapshots.clone(), drain.clone()));
     }
     let discovery = Discovery {
         snapshots: snapshots.clone(),

@@ -1,6 +1,7 @@
 //! What pilot writes into its Kubernetes cluster: the status of objects, and the registration of its webhook. One of its
 //! replicas writes, which a Lease elects.
 
+use crate::snapshot::Snapshot;
 use crate::status;
 use crate::verdict::Channel;
 use crate::webhook::registration::{self, Registration};
@@ -37,11 +38,17 @@ impl Cluster {
     }
 
     /// Takes part in the election, and writes the status of objects while it leads.
-    pub async fn report(self, verdicts: Channel, drain: CancellationToken) {
-        let leads = self.leads.subscribe();
+    pub async fn report(
+        self,
+        verdicts: Channel,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        drain: CancellationToken,
+    ) {
+        let (leads, leads_too) = (self.leads.subscribe(), self.leads.subscribe());
         tokio::join!(
             leader::run(self.client.clone(), self.election, self.leads, drain.clone()),
-            status::keep(self.client, verdicts, leads, drain),
+            status::keep(self.client.clone(), verdicts, leads, drain.clone()),
+            status::ingress::keep(self.client, snapshots, leads_too, drain),
         );
     }
 

@@ -7,7 +7,7 @@ use crate::catalog::kind::Item;
 use crate::catalog::kind::policy::Policy;
 use crate::catalog::route::{GatewayRef, HttpAction, RouteSet};
 use crate::catalog::service::Service;
-use crate::catalog::visibility::{Identity, selects};
+use crate::catalog::visibility::selects;
 use crate::catalog::workload::Workload;
 use crate::catalog::{Catalog, host};
 use crate::flow::MtlsMode;
@@ -27,6 +27,7 @@ pub fn of(catalog: &Catalog, key: &Key) -> Vec<Related> {
         Some(Item::Routes(set)) => finder.routes(set),
         Some(Item::DestinationRule(rule)) => finder.rule(rule),
         Some(Item::Gateway(gateway)) => finder.gateway(gateway),
+        Some(Item::Ingress(_)) => finder.ingress(key),
         Some(Item::Secret(_)) => finder.secret(key),
         Some(Item::Endpoints { service, .. }) => {
             let key = Key::new(Kind::Service, &key.namespace, service);
@@ -70,7 +71,7 @@ impl<'a> Finder<'a> {
         }
         for set in self.sets().filter(|set| set.destinations().any(|to| to.host == *host)) {
             self.add(set.origin.key(), format!("sends requests to {host}"));
-            for gateway in &set.gateways {
+            for gateway in set.gateways.iter().filter(|_| set.generated.is_none()) {
                 if let GatewayRef::Named { namespace, name } = gateway {
                     let key = Key::new(Kind::IstioGateway, namespace, name);
                     self.add(key, format!("its VirtualService {} routes to {host}", set.origin.name));
@@ -184,11 +185,27 @@ impl<'a> Finder<'a> {
         }
     }
 
+    /// Adds the Services that an Ingress routes to, and the gateways that serve it.
+    fn ingress(&mut self, key: &Key) {
+        let sets = self.catalog.shared_route_sets();
+        for set in sets.iter().filter(|set| set.generated.is_some()) {
+            let routes = (0..).zip(&set.http).filter(|(at, _)| set.part(*at).origin.key() == *key);
+            for to in routes.flat_map(|(_, route)| route.destinations()) {
+                if let Some(service) = self.catalog.service(&key.namespace, &to.host) {
+                    self.add(service.origin.key(), format!("destination of its routes for {}", set.hosts[0]));
+                }
+            }
+        }
+        let gateways = self.catalog.list::<Gateway>();
+        for gateway in gateways.iter().filter(|gateway| gateway.origin.key() == *key) {
+            self.gateway(gateway);
+        }
+    }
+
     /// Adds the VirtualServices bound to a Gateway.
     fn bound(&mut self, gateway: &Gateway) {
-        let Identity { namespace, name, .. } = &*gateway.origin;
-        let own = GatewayRef::Named { namespace: namespace.clone(), name: name.clone() };
-        for set in self.sets().filter(|set| set.gateways.contains(&own)) {
+        let name = &gateway.origin.name;
+        for set in self.sets().filter(|set| set.gateways.contains(&gateway.reference)) {
             self.add(
                 set.origin.key(),
                 format!("routes requests of gateway {name} for {}", set.hosts.join(", ")),

@@ -1,6 +1,7 @@
 //! An immutable view of the configuration, which all proxies are served from.
 
 use crate::catalog::Catalog;
+use crate::catalog::gateway::Gateway;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -39,10 +40,12 @@ impl Snapshot {
 
 fn selected(catalog: &Catalog) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (_, item) in catalog.items() {
-        for (name, value) in item.selectors().into_iter().flatten() {
-            found.entry(name.clone()).or_default().insert(value.clone());
-        }
+    // Ingresses select gateways by the Gateways that they are converted to.
+    let gateways = catalog.list::<Gateway>();
+    let gateways = gateways.iter().map(|gateway| &gateway.selector);
+    let written = catalog.items().flat_map(|(_, item)| item.selectors());
+    for (name, value) in written.chain(gateways).flatten() {
+        found.entry(name.clone()).or_default().insert(value.clone());
     }
     found
 }

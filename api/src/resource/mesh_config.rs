@@ -5,6 +5,7 @@ use super::kind::virtual_service::Retries;
 use super::unserved::Unserved;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// The supported fields. Fields that no process of this version reads are not in this type, so the strict reader
 /// refuses them.
@@ -45,6 +46,52 @@ pub struct MeshConfig {
     pub trust_domain_aliases: Unserved,
     /// Merged metrics, which the injector reads.
     pub enable_prometheus_merge: Option<bool>,
+    /// The namespaces that belong to the mesh: those that any of these selectors selects; all if there is none.
+    pub discovery_selectors: Vec<NamespaceSelector>,
+    /// Which Ingresses gateways serve.
+    pub ingress_controller_mode: Option<IngressControllerMode>,
+    /// The class of those Ingresses, in the annotation `kubernetes.io/ingress.class`; `istio` by default.
+    pub ingress_class: Option<String>,
+    /// The value of the label `istio` of the gateway pods that serve Ingresses.
+    pub ingress_selector: Option<String>,
+    /// The gateway's Service in the root namespace, whose addresses are written to Ingresses.
+    pub ingress_service: Option<String>,
+}
+
+/// Selects namespaces by labels; all of its requirements must hold.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NamespaceSelector {
+    /// Labels that a namespace must have.
+    pub match_labels: BTreeMap<String, String>,
+    /// Further requirements.
+    pub match_expressions: Vec<NamespaceRequirement>,
+}
+
+/// A requirement on a label of a namespace.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NamespaceRequirement {
+    /// Name of the label.
+    pub key: String,
+    /// In, NotIn, Exists or DoesNotExist.
+    pub operator: String,
+    /// Values of the label.
+    pub values: Vec<String>,
+}
+
+/// Which Ingresses gateways serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum IngressControllerMode {
+    /// None, whatever their class.
+    Unspecified,
+    /// None, whatever their class.
+    Off,
+    /// Those of the class, and those that name no class.
+    Default,
+    /// Those of the class.
+    Strict,
 }
 
 /// How paths are spelled before anything looks at them.

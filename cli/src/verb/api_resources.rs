@@ -170,7 +170,7 @@ mod tests {
             assert!(listed.contains(&kind.name()), "{kind}");
         }
         assert!(listed.contains(&"Event"));
-        assert!(!listed.contains(&"EnvoyFilter") && !listed.contains(&"Node"));
+        assert!(!listed.contains(&"EnvoyFilter") && !listed.contains(&"DaemonSet"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::service::{Registry, Resolution, Service, ServiceEndpoint, ServicePort
 use super::visibility::Labels;
 use super::workload::Workload;
 use crate::flow::MtlsMode;
-use api::model::endpoint::{EndpointAddress, Health};
+use api::model::endpoint::{EndpointAddress, Health, Locality};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,10 +24,13 @@ pub struct Backing {
     mesh: Same<Mesh>,
     policies: List<PeerAuthentication>,
     /// The pods that the service's selector selects, sorted by name. Empty if its static endpoints name them.
-    pods: Vec<Same<Workload>>,
-    /// For each of the service's static endpoints, in order, its pod, if it is known.
-    written: Vec<Option<Same<Workload>>>,
+    pods: Vec<(Same<Workload>, Where)>,
+    /// For each of the service's static endpoints, in order, its pod, if it is known, and where it is.
+    written: Vec<(Option<Same<Workload>>, Where)>,
 }
+
+/// Where an endpoint is, if known.
+type Where = Option<Arc<Locality>>;
 
 impl Catalog {
     /// Returns the backing of a service.
@@ -37,20 +40,50 @@ impl Catalog {
             service: service.into(),
             mesh: Same(self.shared_mesh()),
             policies: self.list(),
-            pods: pods.into_iter().flat_map(|service| self.pods_of(service)).map(Into::into).collect(),
+            pods: pods
+                .into_iter()
+                .flat_map(|service| self.pods_of(service))
+                .map(|pod| (pod.into(), self.locality_of(pod)))
+                .collect(),
             written: service
                 .endpoints
                 .list()
                 .iter()
-                .map(|e| self.pod_of(service, e).map(Into::into))
+                .map(|endpoint| {
+                    let pod = self.pod_of(service, endpoint);
+                    (pod.map(Into::into), self.locality_of_endpoint(endpoint, pod))
+                })
                 .collect(),
         }
+    }
+
+    /// Returns where a pod is: by its labels, else by those of its node.
+    pub fn locality_of(&self, pod: &Workload) -> Option<Arc<Locality>> {
+        let of_node = || self.index.nodes.get(&pod.node)?.locality.clone();
+        pod.locality.clone().or_else(of_node)
+    }
+
+    /// Returns where an endpoint is: as its object says, else where its pod is. Where only its zone is known, any node of
+    /// that zone tells the region.
+    fn locality_of_endpoint(&self, endpoint: &StaticEndpoint, pod: Option<&Arc<Workload>>) -> Where {
+        let written = endpoint.locality.as_ref();
+        if let Some(whole) = written.filter(|locality| !locality.region.is_empty()) {
+            return Some(whole.clone());
+        }
+        let by_zone = || {
+            let zone = written?;
+            let mut all = self.index.nodes.values().filter_map(|node| node.locality.as_ref());
+            let region = all.find(|known| known.zone == zone.zone).map(|known| known.region.clone());
+            Some(Arc::new(Locality { region: region.unwrap_or_default(), ..Locality::clone(zone) }))
+        };
+        pod.and_then(|pod| self.locality_of(pod)).or_else(by_zone)
     }
 
     /// Whether an unchanged service has the same backing in this catalog and in `other`, because every table that
     /// `backing` reads is unchanged.
     pub fn backs_as(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.index.workloads, &other.index.workloads)
+            && Arc::ptr_eq(&self.index.nodes, &other.index.nodes)
             && Arc::ptr_eq(&self.index.mesh, &other.index.mesh)
             && self.index.has_list_of(&other.index, PeerAuthentication::KIND)
     }
@@ -74,20 +107,21 @@ impl Backing {
 
     /// The pods that the service's selector selects, sorted by name. Empty if its static endpoints name them.
     pub fn pods(&self) -> impl Iterator<Item = &Arc<Workload>> {
-        self.pods.iter().map(|pod| &pod.0)
+        self.pods.iter().map(|(pod, _)| &pod.0)
     }
 
     /// The service's static endpoints, each with its pod. Empty if the selector selects pods. An endpoint of a pod that
     /// is not known yet is left out, because clients would call it without mTLS and with any identity.
     pub fn written(&self) -> impl Iterator<Item = (&StaticEndpoint, Option<&Arc<Workload>>)> {
-        let all = self
-            .service
-            .endpoints
-            .list()
-            .iter()
-            .zip(self.written.iter().map(|pod| pod.as_ref().map(|p| &p.0)));
+        self.located().map(|(endpoint, pod, _)| (endpoint, pod))
+    }
+
+    /// Like `written`, with where each endpoint is.
+    fn located(&self) -> impl Iterator<Item = (&StaticEndpoint, Option<&Arc<Workload>>, &Where)> {
+        let all = self.service.endpoints.list().iter().zip(&self.written);
         let chosen = self.service.registry == Registry::Kubernetes && !self.pods.is_empty();
-        all.filter(move |(endpoint, pod)| !chosen && (endpoint.pod.is_none() || pod.is_some()))
+        all.map(|(endpoint, (pod, place))| (endpoint, pod.as_ref().map(|pod| &pod.0), place))
+            .filter(move |(endpoint, pod, _)| !chosen && (endpoint.pod.is_none() || pod.is_some()))
     }
 
     /// Returns the endpoints of a port, sorted by pod; for a service resolved by DNS, the names to resolve. Empty for
@@ -97,8 +131,11 @@ impl Backing {
             return vec![];
         }
         let mut endpoints: Vec<ServiceEndpoint> =
-            self.pods().filter_map(|pod| self.pod_endpoint(port, pod)).collect();
-        endpoints.extend(self.written().filter_map(|(e, pod)| self.written_endpoint(e, pod, port)));
+            self.pods.iter().filter_map(|(pod, place)| self.pod_endpoint(port, (&pod.0, place))).collect();
+        endpoints.extend(self.located().filter_map(|(endpoint, pod, place)| {
+            let made = self.written_endpoint(endpoint, pod, port)?;
+            Some(ServiceEndpoint { locality: place.clone(), ..made })
+        }));
         if endpoints.is_empty() && self.service.resolution != Resolution::Endpoints {
             endpoints.push(ServiceEndpoint {
                 address: EndpointAddress::Dns(self.service.host.clone(), static_port(port)),
@@ -107,6 +144,7 @@ impl Backing {
                 mtls: false,
                 labels: Labels::new(),
                 workload: None,
+                locality: None,
             });
         }
         endpoints
@@ -138,7 +176,11 @@ impl Backing {
         ids.into_iter().collect()
     }
 
-    fn pod_endpoint(&self, port: &ServicePort, pod: &Arc<Workload>) -> Option<ServiceEndpoint> {
+    fn pod_endpoint(
+        &self,
+        port: &ServicePort,
+        (pod, place): (&Arc<Workload>, &Where),
+    ) -> Option<ServiceEndpoint> {
         let address = *pod.addresses.first()?;
         let number = port.on(pod)?;
         let usable = !pod.finished && (pod.ready || pod.terminating || self.service.publish_not_ready);
@@ -149,6 +191,7 @@ impl Backing {
             mtls: self.pod_takes_mtls(pod, number),
             labels: pod.labels.clone(),
             workload: Some(pod.clone()),
+            locality: place.clone(),
         })
     }
 

@@ -27,6 +27,14 @@ impl DestinationRule {
         self.subsets.iter().find(|s| s.name == name)
     }
 
+    /// Whether endpoints that fail are ejected, on any port of any subset.
+    pub fn detects_outliers(&self) -> bool {
+        let policies = std::iter::once(&self.policy).chain(self.subsets.iter().map(|s| &s.policy));
+        let mut blocks =
+            policies.flat_map(|policy| std::iter::once(&policy.blocks).chain(policy.ports.values()));
+        blocks.any(|blocks| blocks.outlier.is_some())
+    }
+
     /// Returns the policy of a port for the whole service (`subset` empty) or for one of its subsets.
     ///
     /// Each block that a subset sets replaces the rule's block. Settings for a port replace all blocks together, so a

@@ -96,5 +96,6 @@ pub(super) fn static_endpoint(endpoint: &StaticEndpoint, port: &ServicePort) -> 
         mtls: static_takes_mtls(endpoint),
         labels: endpoint.labels.clone(),
         workload: None,
+        locality: endpoint.locality.clone(),
     })
 }

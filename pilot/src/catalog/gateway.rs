@@ -1,5 +1,6 @@
 //! Pure. Gateway objects in checked form: their servers with TLS settings.
 
+use super::route::GatewayRef;
 use super::visibility::{Labels, Origin};
 use api::model::tls::TlsVersion;
 
@@ -8,6 +9,8 @@ use api::model::tls::TlsVersion;
 pub struct Gateway {
     /// The object.
     pub origin: Origin,
+    /// The name by which routes refer to it.
+    pub reference: GatewayRef,
     /// Labels of the gateway proxies that it applies to; empty: all gateways.
     pub selector: Labels,
     /// Hosts of the Services whose ports it applies to. Absent: the ports of all Services that select the proxy, and
@@ -26,6 +29,8 @@ pub struct Server {
     pub port: u16,
     /// Name of the port; part of route names.
     pub port_name: String,
+    /// Its field in the object.
+    pub field: String,
     /// The protocol that clients use.
     pub protocol: ServerProtocol,
     /// Whether clients may use gRPC-Web.

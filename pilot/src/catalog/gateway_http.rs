@@ -5,7 +5,8 @@
 use super::Catalog;
 use super::gateway::{ServerProtocol, ServerTls};
 use super::gateway_port::{GatewayPorts, Overridden, PortServer};
-use super::route::{HttpMatch, HttpRoute, RouteSet, SourceMatch};
+use super::route::{HttpMatch, HttpRoute, Part, SourceMatch};
+use super::visibility::Origin;
 use api::model::route::PathMatch;
 use std::collections::HashMap;
 
@@ -27,27 +28,28 @@ impl GatewayPorts {
 
 fn hidden(server: &PortServer, catalog: &Catalog, namespace: &str) -> Vec<Overridden> {
     let sets = catalog.route_sets(namespace, &server.reference());
-    let mut taken: HashMap<(String, String), &RouteSet> = HashMap::new();
+    let mut taken: HashMap<(String, String), Origin> = HashMap::new();
     // By path prefixes of routes without other conditions.
-    let mut prefixes: HashMap<(String, String), &RouteSet> = HashMap::new();
+    let mut prefixes: HashMap<(String, String), Origin> = HashMap::new();
     let mut overridden = vec![];
     for set in &sets {
         for host in server.common_hosts(set) {
             for (i, route) in set.http.iter().enumerate() {
                 let wanted = conditions(server, route);
+                let Part { origin, field } = set.part(i);
                 let first = |condition: &Condition| {
-                    let same = || taken.get(&(host.clone(), condition.text.clone())).copied();
+                    let same = || taken.get(&(host.clone(), condition.text.clone()));
                     let wider =
                         || condition.wider().find_map(|p| prefixes.get(&(host.clone(), p.to_owned())));
-                    let first = same().or_else(|| wider().copied())?;
-                    (first.origin != set.origin).then_some(first)
+                    let first = same().or_else(wider)?;
+                    (*first != origin).then_some(first)
                 };
-                let firsts: Option<Vec<&RouteSet>> = wanted.iter().map(first).collect();
+                let firsts: Option<Vec<&Origin>> = wanted.iter().map(first).collect();
                 if let Some(first) = firsts.iter().flatten().next() {
                     overridden.push(Overridden {
-                        loser: set.origin.clone(),
-                        path: format!("spec.http[{i}]"),
-                        winner: first.origin.clone(),
+                        loser: origin.clone(),
+                        path: field,
+                        winner: Origin::clone(first),
                         closer: false,
                         effect: format!(
                             "routes the same requests to `{host}`; this route has no effect there"
@@ -56,9 +58,9 @@ fn hidden(server: &PortServer, catalog: &Catalog, namespace: &str) -> Vec<Overri
                 }
                 for condition in wanted {
                     if let Some(prefix) = condition.prefix {
-                        prefixes.entry((host.clone(), prefix)).or_insert(set);
+                        prefixes.entry((host.clone(), prefix)).or_insert_with(|| origin.clone());
                     }
-                    taken.entry((host.clone(), condition.text)).or_insert(set);
+                    taken.entry((host.clone(), condition.text)).or_insert_with(|| origin.clone());
                 }
             }
         }

@@ -6,7 +6,7 @@ use super::gateway::{Gateway, Server, ServerHost, ServerProtocol, ServerTls};
 use super::gateway_view::GatewayView;
 use super::route::{GatewayRef, RouteSet, SourceMatch, TcpDestination};
 use super::target::Target;
-use super::visibility::{Identity, Labels, Origin, selects};
+use super::visibility::{Labels, Origin, selects};
 use super::workload::Workload;
 use super::{Catalog, host};
 use std::collections::{BTreeMap, BTreeSet};
@@ -188,7 +188,7 @@ impl GatewayPort {
         let server = &gateway.servers[index];
         let overridden_at = |path: &str, effect: String, winner: &PortServer| Overridden {
             loser: gateway.origin.clone(),
-            path: format!("spec.servers[{index}].{path}"),
+            path: format!("{}.{path}", server.field),
             winner: winner.origin(),
             closer: false,
             effect,
@@ -308,8 +308,7 @@ impl PortServer {
 
     /// The reference by which VirtualServices name the Gateway.
     pub fn reference(&self) -> GatewayRef {
-        let Identity { namespace, name, .. } = &*self.gateway.origin;
-        GatewayRef::Named { namespace: namespace.clone(), name: name.clone() }
+        self.gateway.reference.clone()
     }
 
     /// The hosts that the server and a VirtualService have in common: the narrower of each overlapping pair.

@@ -1,8 +1,11 @@
 //! Pure. The tables that a catalog's look-ups read. A table is rebuilt when objects of its kinds change.
 
 use super::destination_rule::DestinationRule;
+use super::ingress::{Ingress, IngressClass};
+use super::ingress_route::{self, Converted};
 use super::kind::{Item, Listed};
 use super::list::List;
+use super::node::{Distribution, Node};
 use super::policy::{Mesh, TlsSecret};
 use super::registry::{ByHost, Id, Items};
 use super::route::RouteSet;
@@ -30,12 +33,24 @@ pub(super) struct Index {
     services_by_label: Arc<HashMap<u64, Vec<Arc<Service>>>>,
     /// By the IP addresses of their static endpoints.
     pub(super) services_by_address: Arc<HashMap<IpAddr, Vec<Arc<Service>>>>,
+    /// By name.
+    pub(super) nodes: Arc<BTreeMap<String, Arc<Node>>>,
     pub(super) namespaces: Arc<BTreeMap<String, Labels>>,
     pub(super) route_sets: Arc<Vec<Arc<RouteSet>>>,
     pub(super) destination_rules: Arc<BTreeMap<String, Rules>>,
     pub(super) secrets: Arc<BTreeMap<Id, Arc<TlsSecret>>>,
+    pub(super) preferences: Preferences,
+    /// What the served Ingresses are converted to; also in `route_sets` and in the list of Gateways.
+    converted: Arc<Converted>,
     /// The objects of every kind that has no other table, the oldest first.
     lists: BTreeMap<Kind, Arc<Vec<Item>>>,
+}
+
+/// What the choice of endpoints depends on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Preferences {
+    pub(super) localities: bool,
+    pub(super) nodes: bool,
 }
 
 /// The table in which an object is found.
@@ -43,6 +58,7 @@ pub(super) struct Index {
 pub(super) enum Table {
     Services,
     Workloads,
+    Nodes,
     Namespaces,
     Secrets,
     Mesh,
@@ -57,6 +73,7 @@ pub(super) fn table_of(kind: Kind, item: &Item) -> Table {
     match item {
         Item::Service(_) | Item::ServiceEntry(_) | Item::Endpoints { .. } => Table::Services,
         Item::Workload(_) => Table::Workloads,
+        Item::Node(_) => Table::Nodes,
         Item::Namespace(_) => Table::Namespaces,
         Item::Secret(_) => Table::Secrets,
         Item::Mesh(_) => Table::Mesh,
@@ -84,10 +101,13 @@ impl Index {
             workloads_by_label: Arc::default(),
             services_by_label: Arc::default(),
             services_by_address: Arc::default(),
+            nodes: Arc::default(),
             namespaces: Arc::default(),
             route_sets: Arc::default(),
             destination_rules: Arc::default(),
             secrets: Arc::default(),
+            preferences: Preferences::default(),
+            converted: Arc::default(),
             lists: BTreeMap::new(),
         }
     }
@@ -99,19 +119,73 @@ impl Index {
             match table {
                 Table::Services => next.index_services(items),
                 Table::Workloads => next.index_workloads(items),
+                Table::Nodes => next.nodes = Arc::new(nodes(items)),
                 Table::Namespaces => next.namespaces = Arc::new(namespaces(items)),
                 Table::Secrets => next.secrets = Arc::new(secrets(items)),
                 Table::Mesh => next.mesh = mesh(items).unwrap_or_else(|| self.base.clone()),
-                Table::RouteSets => next.route_sets = Arc::new(route_sets(items)),
                 Table::DestinationRules => next.destination_rules = Arc::new(destination_rules(items)),
-                Table::List(kind) => {
-                    let list = of_kind(items, *kind).cloned().collect();
-                    next.lists.insert(*kind, Arc::new(oldest_first(list, Item::origin)));
-                }
-                Table::None => {}
+                // Below, together with those of Ingresses.
+                Table::RouteSets | Table::List(Kind::IstioGateway) | Table::None => {}
+                Table::List(kind) => next.list_kind(items, *kind),
             }
         }
+        next.index_gateways(items, tables);
+        if tables.contains(&Table::Services) || tables.contains(&Table::DestinationRules) {
+            next.preferences = next.preferences();
+        }
         next
+    }
+
+    fn preferences(&self) -> Preferences {
+        let any = |wanted: &[Distribution]| {
+            self.services.values().flatten().any(|service| wanted.contains(&service.distribution))
+        };
+        let ejects =
+            || self.destination_rules.values().flat_map(Rules::all).any(|rule| rule.detects_outliers());
+        Preferences {
+            localities: any(&[Distribution::SameZone, Distribution::SameNode]) || ejects(),
+            nodes: any(&[Distribution::SameNode]),
+        }
+    }
+
+    fn list_kind(&mut self, items: &Items, kind: Kind) {
+        let list = of_kind(items, kind).cloned().collect();
+        self.lists.insert(kind, Arc::new(oldest_first(list, Item::origin)));
+    }
+
+    /// Lists the Gateways and the route sets, those that users write and those of Ingresses.
+    fn index_gateways(&mut self, items: &Items, changed: &BTreeSet<Table>) {
+        let has = |tables: &[Table]| tables.iter().any(|table| changed.contains(table));
+        let converts =
+            [Table::List(Kind::Ingress), Table::List(Kind::IngressClass), Table::Mesh, Table::Services];
+        let before = self.converted.clone();
+        if has(&converts) {
+            self.convert_ingresses(items);
+        }
+        let is_new = *before != *self.converted;
+        if is_new || has(&[Table::List(Kind::IstioGateway)]) {
+            let generated = self.converted.gateways.iter().cloned().map(Item::Gateway);
+            let list = of_kind(items, Kind::IstioGateway).cloned().chain(generated).collect();
+            self.lists.insert(Kind::IstioGateway, Arc::new(oldest_first(list, Item::origin)));
+        }
+        if is_new || has(&[Table::RouteSets]) {
+            self.route_sets = Arc::new(route_sets(items, &self.converted.route_sets));
+        }
+    }
+
+    fn convert_ingresses(&mut self, items: &Items) {
+        let ingresses: Vec<Arc<Ingress>> = self.all().cloned().collect();
+        if ingresses.is_empty() && self.converted.gateways.is_empty() {
+            return;
+        }
+        let classes: Vec<Arc<IngressClass>> = self.all().cloned().collect();
+        let service = |namespace: &str, name: &str| match items.get(&Key::new(Kind::Service, namespace, name))
+        {
+            Some(Item::Service(service)) => Some(service.as_ref()),
+            _ => None,
+        };
+        let next = ingress_route::convert(&ingresses, &classes, &self.mesh, service, &self.converted);
+        self.converted = Arc::new(next);
     }
 
     /// The objects of a kind, the oldest first.
@@ -150,15 +224,21 @@ impl Index {
             // Derived from the workloads.
             workloads_by_ip: _,
             workloads_by_label: _,
+            nodes,
             namespaces: _,
             route_sets,
             destination_rules,
             secrets: _,
+            // Part of the route sets and of a list.
+            converted: _,
+            // Derived from services and rules.
+            preferences: _,
             lists,
         } = self;
         Arc::ptr_eq(mesh, &other.mesh)
             && Arc::ptr_eq(services, &other.services)
             && Arc::ptr_eq(workloads, &other.workloads)
+            && Arc::ptr_eq(nodes, &other.nodes)
             && Arc::ptr_eq(route_sets, &other.route_sets)
             && Arc::ptr_eq(destination_rules, &other.destination_rules)
             && lists.keys().chain(other.lists.keys()).all(|kind| self.has_list_of(other, *kind))
@@ -251,12 +331,21 @@ fn oldest_first<T>(mut all: Vec<T>, origin: impl Fn(&T) -> Option<&Origin>) -> V
     all
 }
 
-fn route_sets(items: &Items) -> Vec<Arc<RouteSet>> {
-    let all: Vec<Arc<RouteSet>> = pick(items, |item| match item {
+fn route_sets(items: &Items, generated: &[Arc<RouteSet>]) -> Vec<Arc<RouteSet>> {
+    let mut all: Vec<Arc<RouteSet>> = pick(items, |item| match item {
         Item::Routes(set) => Some(set),
         _ => None,
     });
+    all.extend_from_slice(generated);
     delegate::resolve(&oldest_first(all, |set| Some(&set.origin)))
+}
+
+fn nodes(items: &Items) -> BTreeMap<String, Arc<Node>> {
+    let all = of_kind(items, Kind::Node).filter_map(|item| match item {
+        Item::Node(node) => Some((node.name.clone(), node.clone())),
+        _ => None,
+    });
+    all.collect()
 }
 
 fn namespaces(items: &Items) -> BTreeMap<String, Labels> {

@@ -2,13 +2,14 @@
 
 use super::destination_rule::DestinationRule;
 use super::gateway::Gateway;
+use super::ingress::{Ingress, IngressClass};
 use super::kind::sidecar::Sidecar;
 use super::policy::{Mesh, TlsSecret};
 use super::route::{GatewayRef, RouteSet};
 use super::service::{Registry, Service};
 use super::visibility::{ExportTo, Labels, selects};
 use super::workload::Workload;
-use super::{Catalog, host};
+use super::{Catalog, host, ingress_route};
 use crate::flow::Scope;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -155,7 +156,25 @@ impl Catalog {
 
     /// Returns the Gateway with this name.
     pub fn gateway(&self, namespace: &str, name: &str) -> Option<&Arc<Gateway>> {
-        self.index.all::<Gateway>().find(|g| g.origin.namespace == namespace && g.origin.name == name)
+        let named = |reference: &GatewayRef| matches!(reference, GatewayRef::Named { namespace: of, name: own } if of == namespace && own == name);
+        self.index.all::<Gateway>().find(|gateway| named(&gateway.reference))
+    }
+
+    /// Whether the choice of some endpoint depends on where the client is: a Service prefers near ones, or failing ones are
+    /// ejected, and then the next nearest are used.
+    pub fn prefers_localities(&self) -> bool {
+        self.index.preferences.localities
+    }
+
+    /// Whether the choice of some endpoint depends on the client's node.
+    pub fn prefers_nodes(&self) -> bool {
+        self.index.preferences.nodes
+    }
+
+    /// Whether the mesh's gateways serve an Ingress.
+    pub fn serves_ingress(&self, ingress: &Ingress) -> bool {
+        let classes: Vec<Arc<IngressClass>> = self.index.all().cloned().collect();
+        ingress_route::is_served(ingress, &classes, self.mesh())
     }
 
     /// The Gateways whose selector matches a proxy with these labels, in any namespace, oldest first.

@@ -15,6 +15,7 @@ pub mod gateway_view;
 mod index;
 mod delegate;
 mod lookup;
+mod ingress_route;
 mod registry;
 mod allocation;
 mod rule;
@@ -29,6 +30,7 @@ pub mod kind;
 
 pub mod destination_rule;
 pub mod gateway;
+pub mod ingress;
 pub mod policy;
 pub mod service;
 pub mod route;
@@ -36,6 +38,7 @@ pub mod route;
 pub mod host;
 pub mod same;
 pub mod workload;
+pub mod node;
 pub mod visibility;
 
 use api::resource::document::Key;

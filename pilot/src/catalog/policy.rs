@@ -1,8 +1,9 @@
 //! Pure. The settings of the mesh, and the certificates of Secrets.
 
 use super::route::Retries;
-use super::visibility::ExportTo;
+use super::visibility::{ExportTo, Labels};
 use api::model::access_log::AccessLog;
+use api::resource::selector::requirement::Selector;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +62,10 @@ pub struct Mesh {
     pub default_virtual_service_export: ExportTo,
     /// Visibility of DestinationRules that set none.
     pub default_destination_rule_export: ExportTo,
+    /// The namespaces that belong to the mesh: those that any of these selects; all if there is none.
+    pub discovery: Vec<Selector>,
+    /// Which Ingresses gateways serve, and which gateways.
+    pub ingress: IngressSettings,
     /// The settings before a MeshConfig object was applied; absent if none was.
     pub base: Option<Arc<Mesh>>,
 }
@@ -84,7 +89,44 @@ impl Default for Mesh {
             default_service_export: ExportTo::Unset,
             default_virtual_service_export: ExportTo::Unset,
             default_destination_rule_export: ExportTo::Unset,
+            discovery: vec![],
+            ingress: IngressSettings::default(),
             base: None,
+        }
+    }
+}
+
+/// Which Ingresses gateways serve, and which gateways.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IngressSettings {
+    /// Which Ingresses are served.
+    pub mode: IngressMode,
+    /// The class that the annotation names.
+    pub class: String,
+    /// Labels of the gateway pods.
+    pub selector: Labels,
+    /// The Service in the root namespace whose addresses Ingresses get; absent: the addresses of the gateway pods' nodes.
+    pub service: Option<String>,
+}
+
+/// Which Ingresses are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IngressMode {
+    /// None.
+    Off,
+    /// Those of the class, and those without a class.
+    Default,
+    /// Those of the class.
+    Strict,
+}
+
+impl Default for IngressSettings {
+    fn default() -> Self {
+        Self {
+            mode: IngressMode::Strict,
+            class: "istio".into(),
+            selector: Labels::from([("istio".into(), "ingressgateway".into())]),
+            service: Some("istio-ingressgateway".into()),
         }
     }
 }

@@ -27,12 +27,42 @@ pub struct RouteSet {
     pub tcp: Vec<TcpRoute>,
     /// Which namespaces see it.
     pub export_to: ExportTo,
+    /// Where the HTTP routes come from, if several objects declare them; empty: all from `origin`.
+    pub parts: Vec<Part>,
+    /// The name of the VirtualService that Istio would generate for these routes; absent: they are written as one.
+    pub generated: Option<String>,
     /// The set that routes HTTP on ports for which this one has no routes. Set only in views of the catalog, which join
     /// the sets for one host this way.
     pub otherwise: Option<Arc<RouteSet>>,
 }
 
+/// Where an HTTP route comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// The object.
+    pub origin: Origin,
+    /// The route's field in it.
+    pub field: String,
+}
+
 impl RouteSet {
+    /// Where an HTTP route comes from.
+    pub fn part(&self, index: usize) -> Part {
+        let written = || Part { origin: self.origin.clone(), field: format!("spec.http[{index}]") };
+        self.parts.get(index).cloned().unwrap_or_else(written)
+    }
+
+    /// The path in metadata of the VirtualService with these routes.
+    pub fn path(&self) -> String {
+        match &self.generated {
+            None => self.origin.path("virtual-service"),
+            Some(name) => {
+                let namespace = &self.origin.namespace;
+                format!("/apis/networking.istio.io/v1/namespaces/{namespace}/virtual-service/{name}")
+            }
+        }
+    }
+
     /// All destinations of its routes, including mirrors.
     pub fn destinations(&self) -> impl Iterator<Item = &Destination> {
         let http = self.http.iter().flat_map(HttpRoute::destinations);

@@ -33,6 +33,11 @@ impl Rules {
         merged
     }
 
+    /// All rules.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<DestinationRule>> {
+        self.by_host.values().flatten()
+    }
+
     /// The rules whose host covers `wanted`. Those for the same host are ordered oldest first.
     pub(super) fn covering<'a>(&'a self, wanted: &'a str) -> impl Iterator<Item = &'a Arc<DestinationRule>> {
         let exact = self.by_host.get(wanted).into_iter().flatten();

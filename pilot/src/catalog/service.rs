@@ -1,9 +1,10 @@
 //! Pure. Services that clients call, made from Kubernetes Services and ServiceEntries, and their endpoints.
 
+use super::node::Distribution;
 use super::visibility::{ExportTo, Labels, Origin, selects};
 use super::workload::Workload;
 use crate::flow::Protocol;
-use api::model::endpoint::{EndpointAddress, Health};
+use api::model::endpoint::{EndpointAddress, Health, Locality};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -48,6 +49,10 @@ pub struct Service {
     pub subject_alt_names: Vec<String>,
     /// Which namespaces see it.
     pub export_to: ExportTo,
+    /// Which endpoints clients prefer.
+    pub distribution: Distribution,
+    /// The addresses outside of the cluster, of its load balancer and `externalIPs`; the name of an ExternalName Service.
+    pub outside: Vec<String>,
     /// Whether gateways that the Service selects listen on the target ports rather than on the Service's ports.
     pub translates_ports: bool,
 }
@@ -202,6 +207,8 @@ pub struct StaticEndpoint {
     pub draining: bool,
     /// The pod of the service's namespace that it belongs to, if its object names one.
     pub pod: Option<Box<str>>,
+    /// Where it is, if its object says so. An EndpointSlice names the zone only.
+    pub locality: Option<Arc<Locality>>,
 }
 
 /// An endpoint of a service port.
@@ -219,4 +226,6 @@ pub struct ServiceEndpoint {
     pub labels: Labels,
     /// The pod, if the endpoint is one.
     pub workload: Option<Arc<Workload>>,
+    /// Where it is, if known.
+    pub locality: Option<Arc<Locality>>,
 }

@@ -1,8 +1,10 @@
 //! Pure. Workloads: pods as the mesh sees them.
 
 use super::visibility::Labels;
+use api::model::endpoint::Locality;
 use api::name::NodeKind;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A pod.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -25,6 +27,10 @@ pub struct Workload {
     pub finished: bool,
     /// Whether it has a sidecar or is a gateway (label `security.istio.io/tlsMode: istio`).
     pub mtls: bool,
+    /// Name of its node; empty before it is scheduled.
+    pub node: String,
+    /// The locality that its labels set; absent: its node's.
+    pub locality: Option<Arc<Locality>>,
     /// Whether it uses its node's network and so has no sidecar.
     pub host_network: bool,
     /// The kind of proxy that one of its containers runs, if its command line shows it.

@@ -26,7 +26,10 @@ const FIELDS: &[(&str, &str)] = &[
     ),
     ("proxyProtocol", "have the server read the client's address from `x-forwarded-for`"),
     ("retryBudget", "limit retries with `connectionPool.http.maxRetries`"),
-    ("localityLbSetting", "remove it: endpoints of all localities are used equally"),
+    (
+        "localityLbSetting",
+        "remove it: with outlierDetection or trafficDistribution, the nearest endpoints are used first",
+    ),
     ("zoneAwareLbSetting", "remove it: endpoints of all zones are used equally"),
     ("warmup", "remove it, and let pods become ready only when they can serve their share"),
     ("warmupDurationSecs", "remove it, and let pods become ready only when they can serve their share"),
@@ -58,7 +61,6 @@ const FIELDS: &[(&str, &str)] = &[
     // ServiceEntry
     ("resolution", "write DNS and the host's name, or NONE if clients know the addresses"),
     ("network", "give endpoints addresses that every client can reach"),
-    ("locality", "remove it: endpoints of all localities are used equally"),
     // Sidecar
     ("ingress", "remove it: the ports that Services name for the workload are served"),
     ("inboundConnectionPool", "limit connections at the clients, with a DestinationRule's `connectionPool`"),

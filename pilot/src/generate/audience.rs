@@ -2,6 +2,7 @@
 //! Generators learn nothing else about a proxy, so shared resources cannot depend on which proxy connected first.
 
 use crate::catalog::gateway_port::GatewayTarget;
+use crate::catalog::node::Position;
 use crate::catalog::visibility::Labels;
 use crate::flow::Scope;
 use crate::snapshot::Snapshot;
@@ -21,6 +22,8 @@ pub struct Audience {
     pub http_10: bool,
     /// Those of their pods' labels that some object selects by.
     pub labels: Labels,
+    /// Where their pods are, as far as the choice of an endpoint depends on it.
+    pub position: Position,
     /// The ports of a gateway's pod that Services target.
     pub targets: Vec<GatewayTarget>,
 }
@@ -30,6 +33,12 @@ impl Audience {
     pub fn of(snapshot: &Snapshot, scope: &Scope) -> Self {
         let mut audience = Self::exact(snapshot, scope);
         audience.labels.retain(|name, value| snapshot.selects_by(name, value));
+        if !snapshot.catalog.prefers_nodes() {
+            audience.position.node.clear();
+        }
+        if !snapshot.catalog.prefers_localities() {
+            audience.position.locality = None;
+        }
         audience
     }
 
@@ -37,7 +46,9 @@ impl Audience {
     /// resources.
     pub fn exact(snapshot: &Snapshot, scope: &Scope) -> Self {
         let catalog = &snapshot.catalog;
-        let pod = catalog.workload_of(scope).filter(|_| scope.gateway);
+        let pod = catalog.workload_of(scope);
+        let position = pod.map(|pod| Position { locality: catalog.locality_of(pod), node: pod.node.clone() });
+        let pod = pod.filter(|_| scope.gateway);
         Self {
             gateway: scope.gateway,
             namespace: scope.namespace.clone(),
@@ -45,6 +56,7 @@ impl Audience {
             ipv6: scope.ipv6(),
             http_10: scope.http_10,
             labels: scope.labels.clone(),
+            position: position.unwrap_or_default(),
             targets: pod.map(|pod| catalog.gateway_targets(pod)).unwrap_or_default(),
         }
     }

@@ -9,6 +9,7 @@ use super::{cluster, spelling};
 use crate::catalog::gateway::{ClientVerification, Server, ServerCertificate, ServerProtocol, ServerTls};
 use crate::catalog::gateway_port::{GatewayPort, GatewayPorts, OpaqueRoute, PortServer};
 use crate::catalog::host;
+use crate::catalog::route::GatewayRef;
 use api::model::listener::{
     ChainMatch, Direction, FilterChain, ForwardClientCertificate, ForwardMode, HttpConnection, Inspect,
     Listener, Protocol as ChainProtocol, RouteSource, Transport,
@@ -17,8 +18,9 @@ use api::model::matcher::{HeaderMutations, StringMatch};
 use api::model::route::{Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost};
 use api::model::tls::{CertificateSource, DownstreamTls, RootSource, SanMatch, TlsParameters, Validation};
 use api::name::{WORKLOAD_CERTIFICATE, WORKLOAD_ROOTS};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 /// All listeners of a gateway and the route tables that they refer to.
 pub(super) fn listeners_and_routes(view: &View) -> (Vec<Listener>, Vec<RouteConfiguration>) {
@@ -94,9 +96,12 @@ fn chains(
 
 /// Istio's name of an HTTPS server's route table, or a distinct name if the server is on a second port.
 fn table_name(server: &PortServer, number: u16, known: &[RouteConfiguration]) -> String {
-    let origin = &server.gateway.origin;
+    let (name, namespace) = match &server.gateway.reference {
+        GatewayRef::Named { namespace, name } => (name.as_str(), namespace.as_str()),
+        GatewayRef::Mesh => ("mesh", ""),
+    };
     let Server { port, port_name, .. } = server.server();
-    let name = format!("https.{port}.{port_name}.{}.{}", origin.name, origin.namespace);
+    let name = format!("https.{port}.{port_name}.{name}.{namespace}");
     if known.iter().any(|table| table.name == name) { format!("{name}.{number}") } else { name }
 }
 
@@ -139,6 +144,7 @@ fn virtual_hosts(
     serves: impl Fn(&PortServer, &str) -> bool,
 ) -> Vec<VirtualHost> {
     let mut hosts: BTreeMap<String, VirtualHost> = BTreeMap::new();
+    let mut joined = HashSet::new();
     for server in servers {
         let port = server.server().port;
         let gateways = [server.reference()];
@@ -150,7 +156,10 @@ fn virtual_hosts(
             let common = server.common_hosts(&set);
             for name in common.iter().filter(|name| !routes.is_empty() && serves(server, name)) {
                 let host = hosts.entry(name.clone()).or_insert_with(|| virtual_host(name, port));
-                host.routes.extend(routes.iter().cloned());
+                // The set of Ingresses for one host applies at the server of each of them.
+                if set.generated.is_none() || joined.insert((name.clone(), Arc::as_ptr(&set))) {
+                    host.routes.extend(routes.iter().cloned());
+                }
                 host.require_tls |= server.server().redirect_to_https;
             }
         }

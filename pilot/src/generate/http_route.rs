@@ -30,7 +30,7 @@ pub(super) struct Place<'a> {
 
 /// The routes of a VirtualService at this place.
 pub(super) fn routes(view: &View, set: &RouteSet, place: &Place) -> Vec<Route> {
-    let origin = set.origin.path("virtual-service");
+    let origin = set.path();
     let mut routes = vec![];
     for route in &set.http {
         let Some(action) = action(view, route, place) else { continue };

@@ -8,6 +8,8 @@ mod ledger;
 
 mod condition;
 
+pub mod ingress;
+
 use crate::verdict::Channel;
 use api::resource::kind;
 use api::resource::verdict::{ObjectVerdict, ProxyAnswer};

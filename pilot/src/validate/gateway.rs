@@ -3,6 +3,7 @@
 use crate::catalog::gateway::{
     ClientVerification, Gateway, Server, ServerCertificate, ServerHost, ServerProtocol, ServerTls,
 };
+use crate::catalog::route::GatewayRef;
 use crate::catalog::visibility::Origin;
 use crate::check::finding::Findings;
 use crate::check::value;
@@ -39,7 +40,9 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::Gateway) 
     }
     let services = object.annotations.get(SERVICES);
     let services = services.map(|hosts| hosts.split(',').map(|h| h.trim().to_ascii_lowercase()).collect());
-    Gateway { origin: Origin::of(object), selector: spec.selector.clone(), services, servers }
+    let reference =
+        GatewayRef::Named { namespace: object.namespace().to_owned(), name: object.name().to_owned() };
+    Gateway { origin: Origin::of(object), reference, selector: spec.selector.clone(), services, servers }
 }
 
 /// The namespaces that hosts of a Gateway refer to.
@@ -74,6 +77,7 @@ fn server(f: &mut Findings, path: &str, server: &written::Server, names: Names) 
         name: server.name.clone(),
         port: number,
         port_name: port.name.clone(),
+        field: path.to_owned(),
         protocol,
         grpc_web: port.protocol.eq_ignore_ascii_case("grpc-web"),
         hosts,

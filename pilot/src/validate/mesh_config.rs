@@ -4,8 +4,8 @@ use super::export;
 use super::virtual_service::retry;
 use crate::catalog::kind::Item;
 use crate::catalog::kind::sidecar;
-use crate::catalog::policy::{Mesh, PathNormalization};
-use crate::catalog::visibility::ExportTo;
+use crate::catalog::policy::{IngressMode, IngressSettings, Mesh, PathNormalization};
+use crate::catalog::visibility::{ExportTo, Labels};
 use crate::check::finding::Findings;
 use crate::check::value;
 use api::format::{self, Place as Within};
@@ -13,10 +13,13 @@ use api::identity::TrustDomain;
 use api::model::access_log::{AccessLog, JsonFormat, LogFormat, LogSink};
 use api::process::duration;
 use api::resource::document::Place;
-use api::resource::mesh_config::{AccessLogEncoding, MeshConfig, Normalization};
+use api::resource::mesh_config::{
+    AccessLogEncoding, IngressControllerMode, MeshConfig, NamespaceSelector, Normalization,
+};
 use api::resource::name::is_label;
 use api::resource::object::Object;
 use api::resource::parse;
+use api::resource::selector::requirement::{Expression, Selector};
 use k8s_openapi::api::core::v1::ConfigMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,7 +118,64 @@ pub(super) fn mesh(f: &mut Findings, path: &str, config: &MeshConfig, base: &Mes
         mesh.default_retries = retry::retries(f, &at("defaultHttpRetryPolicy"), Some(retries));
     }
     exports(f, path, config, &mut mesh);
+    mesh.discovery = discovery(f, path, &config.discovery_selectors);
+    mesh.ingress = ingress(f, path, config);
     mesh
+}
+
+/// Parses `discoverySelectors`. One that is empty selects every namespace.
+fn discovery(f: &mut Findings, path: &str, written: &[NamespaceSelector]) -> Vec<Selector> {
+    let mut selectors = vec![];
+    for (i, selector) in written.iter().enumerate() {
+        let labels = selector.match_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let expressions: Vec<Expression> = selector
+            .match_expressions
+            .iter()
+            .map(|one| Expression { key: &one.key, operator: &one.operator, values: &one.values })
+            .collect();
+        match Selector::of_object(labels, &expressions) {
+            Ok(selector) => selectors.push(selector),
+            Err(error) => {
+                let at = joined(path, &format!("discoverySelectors[{i}].{}", error.path()));
+                f.error(at, error.reason(), "correct it");
+            }
+        }
+    }
+    selectors
+}
+
+/// Parses the settings of Ingresses. As in Istio, the gateway's Service names the gateway's label where `ingressSelector`
+/// does not.
+fn ingress(f: &mut Findings, path: &str, config: &MeshConfig) -> IngressSettings {
+    let default = IngressSettings::default();
+    let mode = match config.ingress_controller_mode {
+        None => default.mode,
+        Some(IngressControllerMode::Unspecified | IngressControllerMode::Off) => IngressMode::Off,
+        Some(IngressControllerMode::Default) => IngressMode::Default,
+        Some(IngressControllerMode::Strict) => IngressMode::Strict,
+    };
+    let service = match config.ingress_service.as_deref() {
+        None => default.service.clone(),
+        Some("") => None,
+        Some(name) if is_label(name) => Some(name.to_owned()),
+        Some(name) => {
+            let reason = format!("`{name}` is not a valid name of a Service");
+            f.error(joined(path, "ingressService"), reason, "correct it");
+            None
+        }
+    };
+    let named = config.ingress_selector.clone().filter(|value| !value.is_empty());
+    let by_service = service.clone().filter(|_| service != default.service);
+    let selector = named.or(by_service).map(|value| Labels::from([("istio".to_owned(), value)]));
+    if let Some(selector) = &selector {
+        value::labels(f, &joined(path, "ingressSelector"), selector);
+    }
+    IngressSettings {
+        mode,
+        class: config.ingress_class.clone().unwrap_or(default.class),
+        selector: selector.unwrap_or(default.selector),
+        service,
+    }
 }
 
 /// Warns of proxy settings, which pilot does not read. The injector reads them from a cluster, and elsewhere only from

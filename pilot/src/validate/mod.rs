@@ -7,7 +7,9 @@
 
 mod destination_rule;
 mod gateway;
+mod ingress;
 mod mesh_config;
+mod node;
 pub mod reference;
 mod secret;
 mod service_entry;
@@ -121,6 +123,9 @@ fn item(f: &mut Findings, place: &Place, object: &Object, mesh: &Mesh) -> Item {
         Body::Pod(body) => Item::Workload(Arc::new(workload::workload(f, object, body))),
         Body::Secret(body) => secret::secret(f, object, body),
         Body::ConfigMap(body) => mesh_config::config_map(f, place, object, body, mesh),
+        Body::Node(body) => Item::Node(Arc::new(node::node(object, body))),
+        Body::Ingress(body) => Item::Ingress(Arc::new(ingress::check(f, object, body))),
+        Body::IngressClass(body) => Item::IngressClass(Arc::new(ingress::ingress_class(object, body))),
         Body::VirtualService(spec) => Item::Routes(Arc::new(virtual_service::check(f, object, spec, mesh))),
         Body::DestinationRule(spec) => {
             Item::DestinationRule(Arc::new(destination_rule::check(f, object, spec, mesh)))

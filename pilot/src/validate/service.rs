@@ -3,12 +3,14 @@
 use super::export;
 use crate::catalog::host;
 use crate::catalog::kind::Item;
+use crate::catalog::node::Distribution;
 use crate::catalog::policy::Mesh;
 use crate::catalog::service::{Registry, Resolution, Service, ServicePort, StaticEndpoint, TargetPort};
 use crate::catalog::visibility::{ExportTo, Labels, Origin};
 use crate::check::finding::Findings;
 use crate::check::value;
 use crate::flow::Protocol;
+use api::model::endpoint::Locality;
 use api::resource::object::Object;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1 as core;
@@ -27,6 +29,7 @@ pub(super) fn service(f: &mut Findings, object: &Object, body: &core::Service, m
         let names: Vec<String> = text.split(',').map(|n| n.trim().to_owned()).collect();
         export::export_to(f, "metadata.annotations[networking.istio.io/exportTo]", &names, object.namespace())
     });
+    let outside = outside(body, external.as_deref());
     let endpoints = external.iter().filter(|name| value::host(f, "spec.externalName", name, false));
     Service {
         host: host::service_host(object.name(), object.namespace(), &mesh.domain),
@@ -51,8 +54,34 @@ pub(super) fn service(f: &mut Findings, object: &Object, body: &core::Service, m
         publish_not_ready: spec.publish_not_ready_addresses == Some(true),
         subject_alt_names: vec![],
         export_to: export,
+        distribution: distribution(object, spec.traffic_distribution.as_deref()),
+        outside,
         translates_ports: value::translates_ports(object),
     }
+}
+
+/// Which endpoints clients prefer, by the field, else by Istio's annotation.
+pub(super) fn distribution(object: &Object, field: Option<&str>) -> Distribution {
+    let annotation = object.annotations.get("networking.istio.io/traffic-distribution");
+    let named = |text: &str| match text {
+        "preferclose" | "prefersamezone" => Some(Distribution::SameZone),
+        "prefersamenode" => Some(Distribution::SameNode),
+        _ => None,
+    };
+    let by_field = field.and_then(|text| named(&text.to_ascii_lowercase()));
+    by_field.or_else(|| named(&annotation?.to_ascii_lowercase())).unwrap_or_default()
+}
+
+/// The addresses by which clients outside of the cluster reach a Service.
+fn outside(body: &core::Service, external: Option<&str>) -> Vec<String> {
+    if let Some(name) = external {
+        return vec![name.to_owned()];
+    }
+    let balancer = body.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let given = balancer.into_iter().flat_map(|balancer| balancer.ingress.iter().flatten());
+    let given = given.filter_map(|one| one.ip.clone().or_else(|| one.hostname.clone()));
+    let own = body.spec.iter().flat_map(|spec| spec.external_ips.iter().flatten().cloned());
+    given.chain(own).filter(|address| !address.is_empty()).collect()
 }
 
 fn addresses(f: &mut Findings, spec: &core::ServiceSpec) -> Vec<IpNet> {
@@ -176,11 +205,18 @@ pub(super) fn slice(object: &Object, body: &EndpointSlice) -> Item {
         let pod = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
         let pod = pod.and_then(|target| target.name.as_deref());
         let addresses = endpoint.addresses.iter().cloned();
-        endpoints.extend(addresses.map(|address| StaticEndpoint {
-            ready: state == State::Ready,
-            draining: state == State::Draining,
-            pod: pod.map(Into::into),
-            ..plain_endpoint(address, ports.clone())
+        endpoints.extend(addresses.map(|address| {
+            StaticEndpoint {
+                ready: state == State::Ready,
+                draining: state == State::Draining,
+                pod: pod.map(Into::into),
+                locality: endpoint
+                    .zone
+                    .as_deref()
+                    .filter(|zone| !zone.is_empty())
+                    .map(|zone| Arc::new(Locality { zone: zone.to_owned(), ..Locality::default() })),
+                ..plain_endpoint(address, ports.clone())
+            }
         }));
     }
     let service = object.labels.get("kubernetes.io/service-name").cloned();
@@ -231,5 +267,6 @@ fn plain_endpoint(host: String, ports: PortNumbers) -> StaticEndpoint {
         ready: true,
         draining: false,
         pod: None,
+        locality: None,
     }
 }

@@ -1,6 +1,7 @@
 //! Pure. Validates ServiceEntries. Each host becomes a service.
 
 use super::{export, service};
+use crate::catalog::node;
 use crate::catalog::service::{Registry, Resolution, Service, ServicePort, StaticEndpoint, TargetPort};
 use crate::catalog::visibility::{Labels, Origin};
 use crate::check::finding::Findings;
@@ -43,6 +44,8 @@ pub(super) fn check(f: &mut Findings, object: &Object, spec: &written::ServiceEn
         publish_not_ready: false,
         subject_alt_names: spec.subject_alt_names.clone(),
         export_to: export::export_to(f, "spec.exportTo", &spec.export_to, object.namespace()),
+        distribution: service::distribution(object, None),
+        outside: vec![],
         translates_ports: value::translates_ports(object),
     };
     warn_of_unidentified_traffic(f, spec, &template);
@@ -275,7 +278,6 @@ fn endpoints(
     all.map(|(i, endpoint)| {
         let path = format!("spec.endpoints[{i}]");
         f.unserved(format!("{path}.network"), &endpoint.network);
-        f.unserved(format!("{path}.locality"), &endpoint.locality);
         value::labels(f, &format!("{path}.labels"), &endpoint.labels);
         // An endpoint without an address has a `network`, which is refused already.
         if !endpoint.network.is_set() || !endpoint.address.is_empty() {
@@ -301,6 +303,7 @@ fn endpoints(
             ready: true,
             draining: false,
             pod: None,
+            locality: node::locality(&endpoint.locality).or_else(|| node::labelled(&endpoint.labels)),
         }
     })
     .collect()

@@ -801,10 +801,6 @@ fn service_entries_are_refused_with_path_and_reason() {
             "spec.endpoints[0].ports.http: no port of spec.ports is named `http`",
         ),
         (
-            "hosts: [a.com], resolution: STATIC, endpoints: [{address: 1.2.3.4, locality: x}]",
-            "spec.endpoints[0].locality: is not supported by this version",
-        ),
-        (
             "hosts: [a.com], addresses: [10.0.0.0/40]",
             "spec.addresses[0]: `10.0.0.0/40` is not an IP address or network",
         ),

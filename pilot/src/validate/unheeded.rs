@@ -25,13 +25,6 @@ pub(super) fn service(f: &mut Findings, body: &core::Service) {
             "remove it",
         );
     }
-    if spec.traffic_distribution.is_some() {
-        f.warn(
-            "spec.trafficDistribution",
-            "has no effect: sidecars use the endpoints of all zones equally",
-            "remove it",
-        );
-    }
     if spec.external_ips.as_ref().is_some_and(|all| !all.is_empty()) {
         let next = "name them in a ServiceEntry for clients in the mesh";
         f.warn("spec.externalIPs", "do not lead to this service for clients in the mesh", next);

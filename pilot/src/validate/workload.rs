@@ -1,5 +1,6 @@
 //! Pure. Converts a Pod to a workload.
 
+use crate::catalog::node;
 use crate::catalog::workload::{ContainerPort, Workload};
 use crate::check::finding::Findings;
 use api::name::NodeKind;
@@ -24,6 +25,8 @@ pub(super) fn workload(f: &mut Findings, object: &Object, pod: &Pod) -> Workload
         terminating: pod.metadata.deletion_timestamp.is_some(),
         finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
         mtls: object.labels.get("security.istio.io/tlsMode").is_some_and(|mode| mode == "istio"),
+        node: spec.node_name.clone().unwrap_or_default(),
+        locality: node::labelled(&object.labels),
         host_network: spec.host_network == Some(true),
         proxy: proxy(&spec),
         http_10: takes_http_10(&spec),

@@ -15,8 +15,8 @@ pub mod virtual_service;
 use super::descriptor::Descriptor;
 use super::envelope::spec;
 use super::strict::{self, Fault};
-use k8s_openapi::api::{apps, batch, core, discovery};
-use kubernetes::{job, pod, service, workload};
+use k8s_openapi::api::{apps, batch, core, discovery, networking};
+use kubernetes::{ingress, job, node, pod, service, workload};
 use refused::{REFUSED, Refused};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -49,6 +49,12 @@ pub enum Kind {
     ReplicaSet,
     /// `batch/v1`
     Job,
+    /// `v1`
+    Node,
+    /// `networking.k8s.io/v1`
+    Ingress,
+    /// `networking.k8s.io/v1`
+    IngressClass,
     /// `networking.istio.io`
     VirtualService,
     /// `networking.istio.io`
@@ -90,6 +96,12 @@ pub enum Body {
     ReplicaSet(Box<apps::v1::ReplicaSet>),
     /// A Job.
     Job(Box<batch::v1::Job>),
+    /// A Node.
+    Node(Box<core::v1::Node>),
+    /// An Ingress.
+    Ingress(Box<networking::v1::Ingress>),
+    /// An IngressClass.
+    IngressClass(Box<networking::v1::IngressClass>),
     /// A VirtualService's spec.
     VirtualService(Box<virtual_service::VirtualService>),
     /// A DestinationRule's spec.
@@ -121,6 +133,9 @@ const TABLE: &[Row] = &[
     (Kind::StatefulSet, &workload::STATEFUL_SET, |v| strict::read(v).map(Body::StatefulSet)),
     (Kind::ReplicaSet, &workload::REPLICA_SET, |v| strict::read(v).map(Body::ReplicaSet)),
     (Kind::Job, &job::JOB, |v| strict::read(v).map(Body::Job)),
+    (Kind::Node, &node::NODE, |v| strict::read(v).map(Body::Node)),
+    (Kind::Ingress, &ingress::INGRESS, |v| strict::read(v).map(Body::Ingress)),
+    (Kind::IngressClass, &ingress::INGRESS_CLASS, |v| strict::read(v).map(Body::IngressClass)),
     (Kind::VirtualService, &virtual_service::KIND, |v| spec(v).map(Body::VirtualService)),
     (Kind::DestinationRule, &destination_rule::KIND, |v| spec(v).map(Body::DestinationRule)),
     (Kind::IstioGateway, &gateway::KIND, |v| spec(v).map(Body::IstioGateway)),

@@ -78,8 +78,6 @@ pub const REFUSED: &[Refused] = &[
         &["btlspolicy"],
         "write a DestinationRule with `tls.mode: SIMPLE`",
     ),
-    known("networking.k8s.io", "Ingress", "ingresses", &["ing"], INGRESS),
-    cluster("networking.k8s.io", "IngressClass", "ingressclasses", &[], INGRESS),
     known("networking.k8s.io", "NetworkPolicy", "networkpolicies", &["netpol"], PACKETS),
     known("apps", "DaemonSet", "daemonsets", &["ds"], "write a Deployment: there is one node"),
     known(
@@ -92,7 +90,6 @@ pub const REFUSED: &[Refused] = &[
     known("batch", "CronJob", "cronjobs", &["cj"], "write a Job, and start it by the machine's scheduler"),
     cluster("", "PersistentVolume", "persistentvolumes", &["pv"], VOLUME),
     known("", "PersistentVolumeClaim", "persistentvolumeclaims", &["pvc"], VOLUME),
-    cluster("", "Node", "nodes", &["no"], ELSEWHERE),
     known("", "Event", "events", &["ev"], ELSEWHERE),
     known("", "LimitRange", "limitranges", &["limits"], RESOURCES),
     known("", "ResourceQuota", "resourcequotas", &["quota"], RESOURCES),
@@ -137,7 +134,6 @@ const DENIES: &str = "do not rely on it: nothing enforces it, so have the applic
 const ELSEWHERE: &str = "leave it out: it describes another cluster";
 const ENDPOINTS: &str = "list the machines under `endpoints` of a ServiceEntry";
 const FILTER: &str = "do it in the application: proxies run no code of others";
-const INGRESS: &str = "write a Gateway and a VirtualService";
 const ISTIOS: &str =
     "write a Gateway of networking.istio.io/v1 and a Deployment with `inject.istio.io/templates: gateway`";
 const PACKETS: &str = "do not rely on it: nothing filters packets between pods; PeerAuthentication STRICT refuses callers \

@@ -90,8 +90,8 @@ pub struct WorkloadEntry {
     pub labels: BTreeMap<String, String>,
     /// Network of the endpoint.
     pub network: Unserved,
-    /// Locality of the endpoint.
-    pub locality: Unserved,
+    /// Locality of the endpoint: `region/zone/sub-zone`, of which the last parts may be missing.
+    pub locality: String,
     /// Load balancing weight of the endpoint.
     pub weight: Option<u32>,
     /// Service account of the endpoint.

@@ -8,6 +8,8 @@ pub mod policy;
 
 use super::destination_rule::DestinationRule;
 use super::gateway::Gateway;
+use super::ingress::{Ingress, IngressClass};
+use super::node::Node;
 use super::policy::{Mesh, TlsSecret};
 use super::route::RouteSet;
 use super::service::{Service, StaticEndpoint};
@@ -41,6 +43,8 @@ pub enum Item {
     },
     /// A Pod.
     Workload(Arc<Workload>),
+    /// A Node.
+    Node(Arc<Node>),
     /// A Secret with a certificate.
     Secret(Arc<TlsSecret>),
     /// The routes of a VirtualService.
@@ -53,6 +57,10 @@ pub enum Item {
     Sidecar(Arc<Sidecar>),
     /// A PeerAuthentication.
     PeerAuthentication(Arc<PeerAuthentication>),
+    /// An Ingress.
+    Ingress(Arc<Ingress>),
+    /// An IngressClass.
+    IngressClass(Arc<IngressClass>),
     /// The mesh's settings.
     Mesh(Arc<Mesh>),
     /// An object that does not affect the mesh.
@@ -73,6 +81,22 @@ impl Listed for Gateway {
 
     fn of(item: &Item) -> Option<&Arc<Self>> {
         if let Item::Gateway(gateway) = item { Some(gateway) } else { None }
+    }
+}
+
+impl Listed for Ingress {
+    const KIND: Kind = Kind::Ingress;
+
+    fn of(item: &Item) -> Option<&Arc<Self>> {
+        if let Item::Ingress(ingress) = item { Some(ingress) } else { None }
+    }
+}
+
+impl Listed for IngressClass {
+    const KIND: Kind = Kind::IngressClass;
+
+    fn of(item: &Item) -> Option<&Arc<Self>> {
+        if let Item::IngressClass(class) = item { Some(class) } else { None }
     }
 }
 
@@ -111,6 +135,9 @@ pub(crate) fn check(f: &mut Findings, object: &Object, mesh: &Mesh) -> Option<It
         | Body::StatefulSet(_)
         | Body::ReplicaSet(_)
         | Body::Job(_)
+        | Body::Node(_)
+        | Body::Ingress(_)
+        | Body::IngressClass(_)
         | Body::VirtualService(_)
         | Body::DestinationRule(_)
         | Body::IstioGateway(_)
@@ -129,10 +156,13 @@ impl Item {
             | Self::ServiceEntry(_)
             | Self::Endpoints { .. }
             | Self::Workload(_)
+            | Self::Node(_)
             | Self::Secret(_)
             | Self::Routes(_)
             | Self::DestinationRule(_)
             | Self::Gateway(_)
+            | Self::Ingress(_)
+            | Self::IngressClass(_)
             | Self::Mesh(_)
             | Self::Other => None,
         }
@@ -146,6 +176,7 @@ impl Item {
             Self::Routes(set) => Some(&set.origin),
             Self::DestinationRule(rule) => Some(&rule.origin),
             Self::Gateway(gateway) => Some(&gateway.origin),
+            Self::Ingress(ingress) => Some(&ingress.origin),
             _ => self.policy().map(|policy| policy.origin),
         }
     }

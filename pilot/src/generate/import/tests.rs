@@ -17,6 +17,7 @@ fn scope(namespace: &str) -> Arc<Audience> {
         ipv6: false,
         http_10: false,
         labels: BTreeMap::new(),
+        position: crate::catalog::node::Position::default(),
         targets: vec![],
     })
 }

@@ -2,6 +2,8 @@
 
 mod calls;
 mod gateways;
+mod ingress;
+mod locality;
 
 use super::{own, shared};
 use crate::catalog::Catalog;

@@ -4,6 +4,7 @@
 //! versions of Kubernetes. The mesh's own kinds keep their whole `spec`, in which an unknown field is an error.
 
 use api::resource::kind::Kind;
+use api::resource::kind::kubernetes::ingress::CLASS_ANNOTATION;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
 use serde_json::{Map, Value, json};
@@ -41,12 +42,15 @@ fn metadata(kind: Kind, from: ObjectMeta) -> Value {
     add("uid", from.uid.map(Value::from));
     add("creationTimestamp", from.creation_timestamp.map(|time| json!(time)));
     add("deletionTimestamp", from.deletion_timestamp.map(|time| json!(time)));
-    add("labels", from.labels.filter(|labels| !labels.is_empty()).map(|labels| json!(labels)));
+    let mut labels = from.labels.unwrap_or_default();
+    // Those that tell where the node is; agents write many others, some of them often.
+    labels.retain(|name, _| kind != Kind::Node || PLACE_LABELS.contains(&name.as_str()));
+    add("labels", (!labels.is_empty()).then(|| json!(labels)));
     let annotations: Map<String, Value> = from
         .annotations
         .unwrap_or_default()
         .into_iter()
-        .filter(|(name, _)| name.contains("istio.io/"))
+        .filter(|(name, _)| name.contains("istio.io/") || name == CLASS_ANNOTATION)
         .map(|(name, value)| (name, value.into()))
         .collect();
     add("annotations", (!annotations.is_empty()).then(|| annotations.into()));
@@ -100,38 +104,111 @@ fn shape(kind: Kind) -> &'static Shape {
         Kind::Service => &SERVICE,
         Kind::EndpointSlice => &ENDPOINT_SLICE,
         Kind::Pod => &POD,
+        Kind::Node => &NODE,
+        Kind::Ingress => &INGRESS,
+        Kind::IngressClass => &INGRESS_CLASS,
         Kind::ConfigMap => &CONFIG_MAP,
         Kind::Secret => &SECRET,
         _ => &Shape::All,
     }
 }
 
-const SERVICE: Shape = Shape::Fields(&[(
-    "spec",
-    Shape::Fields(&[
-        ("clusterIP", Shape::All),
-        ("clusterIPs", Shape::All),
-        ("externalIPs", Shape::All),
-        ("externalName", Shape::All),
-        ("internalTrafficPolicy", Shape::All),
-        ("loadBalancerSourceRanges", Shape::All),
-        (
-            "ports",
-            Shape::Each(&Shape::Fields(&[
-                ("appProtocol", Shape::All),
-                ("name", Shape::All),
-                ("port", Shape::All),
-                ("protocol", Shape::All),
-                ("targetPort", Shape::All),
-            ])),
-        ),
-        ("publishNotReadyAddresses", Shape::All),
-        ("selector", Shape::All),
-        ("sessionAffinity", Shape::All),
-        ("trafficDistribution", Shape::All),
-        ("type", Shape::All),
-    ]),
+const SERVICE: Shape = Shape::Fields(&[
+    (
+        "spec",
+        Shape::Fields(&[
+            ("clusterIP", Shape::All),
+            ("clusterIPs", Shape::All),
+            ("externalIPs", Shape::All),
+            ("externalName", Shape::All),
+            ("internalTrafficPolicy", Shape::All),
+            ("loadBalancerSourceRanges", Shape::All),
+            (
+                "ports",
+                Shape::Each(&Shape::Fields(&[
+                    ("appProtocol", Shape::All),
+                    ("name", Shape::All),
+                    ("port", Shape::All),
+                    ("protocol", Shape::All),
+                    ("targetPort", Shape::All),
+                ])),
+            ),
+            ("publishNotReadyAddresses", Shape::All),
+            ("selector", Shape::All),
+            ("sessionAffinity", Shape::All),
+            ("trafficDistribution", Shape::All),
+            ("type", Shape::All),
+        ]),
+    ),
+    ("status", BALANCER),
+]);
+
+/// The addresses of a load balancer, in the status of Services and Ingresses.
+const BALANCER: Shape = Shape::Fields(&[(
+    "loadBalancer",
+    Shape::Fields(&[(
+        "ingress",
+        Shape::Each(&Shape::Fields(&[("hostname", Shape::All), ("ip", Shape::All)])),
+    )]),
 )]);
+
+const BACKEND: Shape = Shape::Fields(&[
+    ("resource", Shape::Fields(&[("apiGroup", Shape::All), ("kind", Shape::All), ("name", Shape::All)])),
+    (
+        "service",
+        Shape::Fields(&[
+            ("name", Shape::All),
+            ("port", Shape::Fields(&[("name", Shape::All), ("number", Shape::All)])),
+        ]),
+    ),
+]);
+
+const INGRESS: Shape = Shape::Fields(&[
+    (
+        "spec",
+        Shape::Fields(&[
+            ("defaultBackend", BACKEND),
+            ("ingressClassName", Shape::All),
+            (
+                "rules",
+                Shape::Each(&Shape::Fields(&[
+                    ("host", Shape::All),
+                    (
+                        "http",
+                        Shape::Fields(&[(
+                            "paths",
+                            Shape::Each(&Shape::Fields(&[
+                                ("backend", BACKEND),
+                                ("path", Shape::All),
+                                ("pathType", Shape::All),
+                            ])),
+                        )]),
+                    ),
+                ])),
+            ),
+            ("tls", Shape::Each(&Shape::Fields(&[("hosts", Shape::All), ("secretName", Shape::All)]))),
+        ]),
+    ),
+    ("status", BALANCER),
+]);
+
+const INGRESS_CLASS: Shape = Shape::Fields(&[("spec", Shape::Fields(&[("controller", Shape::All)]))]);
+
+const NODE: Shape = Shape::Fields(&[(
+    "status",
+    Shape::Fields(&[(
+        "addresses",
+        Shape::Where(
+            "type",
+            &["ExternalIP"],
+            &Shape::Fields(&[("address", Shape::All), ("type", Shape::All)]),
+        ),
+    )]),
+)]);
+
+/// The labels of a node that tell where it is.
+const PLACE_LABELS: &[&str] =
+    &["topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"];
 
 const ENDPOINT_SLICE: Shape = Shape::Fields(&[
     ("addressType", Shape::All),
@@ -144,6 +221,7 @@ const ENDPOINT_SLICE: Shape = Shape::Fields(&[
                 Shape::Fields(&[("ready", Shape::All), ("serving", Shape::All), ("terminating", Shape::All)]),
             ),
             ("targetRef", Shape::Fields(&[("kind", Shape::All), ("name", Shape::All)])),
+            ("zone", Shape::All),
         ])),
     ),
     ("ports", Shape::Each(&Shape::Fields(&[("name", Shape::All), ("port", Shape::All)]))),
@@ -172,6 +250,7 @@ const POD: Shape = Shape::Fields(&[
             ("containers", CONTAINERS),
             ("hostNetwork", Shape::All),
             ("initContainers", CONTAINERS),
+            ("nodeName", Shape::All),
             ("serviceAccountName", Shape::All),
         ]),
     ),
@@ -242,7 +321,7 @@ mod tests {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": "a", "namespace": "b", "annotations": {"sidecar.istio.io/inject": "true"}},
-            "spec": {"containers": [{"name": "c", "env": [], "args": ["x"]}]},
+            "spec": {"containers": [{"name": "c", "env": [], "args": ["x"]}], "nodeName": "n"},
             "status": {"conditions": [{"type": "Ready", "status": "True"}]},
         });
         assert_eq!(reduced(Kind::Pod, pod), Some(expected));

@@ -33,7 +33,18 @@ impl Server {
     /// A server of Kubernetes' own kinds, without objects.
     fn new() -> Self {
         let server = Self::default();
-        for path in [NAMESPACES, SERVICES, PODS, SLICES, SECRETS, MESH_CONFIGS, DEFINITIONS] {
+        for path in [
+            NAMESPACES,
+            NODES,
+            SERVICES,
+            PODS,
+            SLICES,
+            SECRETS,
+            INGRESSES,
+            CLASSES,
+            MESH_CONFIGS,
+            DEFINITIONS,
+        ] {
             server.serve(path);
         }
         server
@@ -256,6 +267,9 @@ async fn a_definition_is_picked_up_when_installed_and_its_objects_go_with_it() {
 }
 
 const NAMESPACES: &str = "/api/v1/namespaces";
+const NODES: &str = "/api/v1/nodes";
+const INGRESSES: &str = "/apis/networking.k8s.io/v1/ingresses";
+const CLASSES: &str = "/apis/networking.k8s.io/v1/ingressclasses";
 const SERVICES: &str = "/api/v1/services";
 const PODS: &str = "/api/v1/pods";
 const SECRETS: &str = "/api/v1/secrets";

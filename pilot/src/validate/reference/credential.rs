@@ -6,6 +6,7 @@ use crate::catalog::destination_rule::{
     CertificatePlace, ClientTls, DestinationRule, RootsPlace, TrafficPolicy,
 };
 use crate::catalog::gateway::{ClientVerification, Gateway, ServerCertificate, ServerTls};
+use crate::catalog::ingress::Certificate;
 use crate::catalog::visibility::selects;
 use crate::catalog::workload::Workload;
 use api::name::NodeKind;
@@ -46,6 +47,19 @@ impl Finder<'_> {
         }
     }
 
+    /// Checks the Secrets of an Ingress in the namespaces of the gateway pods that serve it.
+    pub(super) fn ingress_secrets(&mut self, certificates: &[Certificate], namespaces: &BTreeSet<String>) {
+        for Certificate { index, hosts, secret } in certificates {
+            for namespace in namespaces {
+                if let Some((reason, next)) = self.secret(namespace, secret, Need::Certificate) {
+                    let effect = format!("TLS connections for {} are reset", hosts.join(", "));
+                    let path = format!("spec.tls[{index}].secretName");
+                    self.warn(&path, format!("{reason}: {effect}"), &next);
+                }
+            }
+        }
+    }
+
     /// Checks the Secrets of a DestinationRule's TLS settings, in the namespaces of gateways: only gateways read them.
     pub(super) fn rule_secrets(&mut self, rule: &DestinationRule) {
         let namespaces = self.namespaces(|pod| pod.proxy == Some(NodeKind::Router));
@@ -67,7 +81,7 @@ impl Finder<'_> {
         }
     }
 
-    fn namespaces(&self, chosen: impl Fn(&Workload) -> bool) -> BTreeSet<String> {
+    pub(super) fn namespaces(&self, chosen: impl Fn(&Workload) -> bool) -> BTreeSet<String> {
         let pods = self.catalog.workloads().filter(|pod| chosen(pod) && !pod.finished);
         pods.map(|pod| pod.namespace.clone()).collect()
     }

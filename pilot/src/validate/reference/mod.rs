@@ -5,6 +5,7 @@
 //! change breaks is a warning: the user may intend to repair it next.
 
 mod credential;
+mod ingress;
 mod missed;
 
 use crate::catalog::destination_rule::DestinationRule;
@@ -154,6 +155,7 @@ fn broken(catalog: &Catalog, key: &Key, item: &Item, place: &Place) -> Found {
             finder.warn("spec.selector", "selects no pod".into(), "correct it, or start a gateway");
         }
         Item::Gateway(gateway) => finder.gateway_secrets(gateway),
+        Item::Ingress(ingress) => finder.ingress(ingress),
         Item::PeerAuthentication(policy) => finder.policy_ports(policy),
         Item::Sidecar(sidecar) => finder.imports(sidecar),
         // What a controller writes is not for users to correct.

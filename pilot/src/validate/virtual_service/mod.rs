@@ -63,6 +63,8 @@ pub(super) fn check(
         gateways: if gateways.is_empty() { vec![GatewayRef::Mesh] } else { gateways },
         http,
         export_to: export::rule_export_to(f, "spec.exportTo", &spec.export_to, own),
+        parts: vec![],
+        generated: None,
         otherwise: None,
     }
 }

@@ -1,7 +1,9 @@
 //! Pure. The supported kinds of Kubernetes itself. The crate `k8s-openapi` defines their fields; `ostria up` has tables
 //! of the fields that it supports.
 
+pub mod ingress;
 pub mod job;
+pub mod node;
 pub mod service;
 pub mod workload;
 pub mod pod;
