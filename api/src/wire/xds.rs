@@ -127,12 +127,6 @@ pub fn nack(message: impl Into<String>) -> Status {
     Status { code: INVALID_ARGUMENT, message: message.into(), details: vec![] }
 }
 
-/// The error of a NACK, as `DiscoveryRequest::error_detail` holds it.
-pub type ErrorDetail = Status;
-
-/// The control plane's identifier in responses.
-pub type ControlPlaneId = ControlPlane;
-
 /// The control plane with this identifier.
 pub fn control_plane(identifier: impl Into<String>) -> ControlPlane {
     ControlPlane { identifier: identifier.into() }

@@ -31,7 +31,7 @@ struct World {
     client: Client,
     up: VecDeque<DeltaDiscoveryRequest>,
     down: VecDeque<DeltaDiscoveryResponse>,
-    is_holding_back: BTreeMap<Kind, BTreeMap<String, Vec<u8>>>,
+    received: BTreeMap<Kind, BTreeMap<String, Vec<u8>>>,
 }
 
 impl World {
@@ -44,7 +44,7 @@ impl World {
             client,
             up,
             down: VecDeque::new(),
-            is_holding_back: BTreeMap::new(),
+            received: BTreeMap::new(),
         }
     }
 
@@ -83,8 +83,8 @@ impl World {
     }
 
     fn apply(&mut self, response: DeltaDiscoveryResponse) {
-        let received = self.client.receive(response).expect("only what was asked for is sent");
-        let table = self.is_holding_back.entry(received.kind).or_default();
+        let received = self.client.receive(response).expect("only subscribed resources are sent");
+        let table = self.received.entry(received.kind).or_default();
         for (name, body) in &received.upserts {
             table.insert(name.clone(), body.value.clone());
         }
@@ -93,15 +93,14 @@ impl World {
         }
         // The client subscribes to referenced resources before it acknowledges, as a client does that warms its
         // clusters.
-        let wanted = |kind: Kind| {
-            self.is_holding_back.get(&kind).map(|t| t.keys().cloned().collect()).unwrap_or_default()
-        };
+        let wanted =
+            |kind: Kind| self.received.get(&kind).map(|t| t.keys().cloned().collect()).unwrap_or_default();
         let (clusters, listeners): (BTreeSet<String>, BTreeSet<String>) =
             (wanted(Kind::Cluster), wanted(Kind::Listener));
         self.up.extend(self.client.subscribe(Kind::Endpoints, &clusters));
         self.up.extend(self.client.subscribe(Kind::Route, &listeners));
         for (kind, names) in [(Kind::Endpoints, &clusters), (Kind::Route, &listeners)] {
-            self.is_holding_back.entry(kind).or_default().retain(|name, _| names.contains(name));
+            self.received.entry(kind).or_default().retain(|name, _| names.contains(name));
         }
         self.up.push_back(self.client.acknowledge(&received, &[]));
     }
@@ -118,9 +117,8 @@ impl World {
 
     /// Whether the client has the cluster of each of its routes, with its endpoints.
     fn whole(&self) -> bool {
-        let has =
-            |kind: Kind, name: &str| self.is_holding_back.get(&kind).is_some_and(|t| t.contains_key(name));
-        let routes = self.is_holding_back.get(&Kind::Route).into_iter().flatten();
+        let has = |kind: Kind, name: &str| self.received.get(&kind).is_some_and(|t| t.contains_key(name));
+        let routes = self.received.get(&Kind::Route).into_iter().flatten();
         routes
             .map(|(_, cluster)| String::from_utf8_lossy(cluster).into_owned())
             .all(|cluster| has(Kind::Cluster, &cluster) && has(Kind::Endpoints, &cluster))
@@ -166,8 +164,8 @@ proptest! {
             world.offer.each(kind, &mut |name, offered| {
                 expected.insert(name.to_string(), offered.body().value);
             });
-            let is_holding_back = world.is_holding_back.get(&kind).cloned().unwrap_or_default();
-            prop_assert_eq!(is_holding_back, expected, "{:?}", kind);
+            let received = world.received.get(&kind).cloned().unwrap_or_default();
+            prop_assert_eq!(received, expected, "{:?}", kind);
         }
         prop_assert!(!world.session.is_holding_back());
     }
@@ -177,7 +175,7 @@ proptest! {
         let mut world = World::new();
         for step in &steps {
             world.step(step);
-            prop_assert!(world.whole(), "after {:?}: {:?}", step, world.is_holding_back);
+            prop_assert!(world.whole(), "after {:?}: {:?}", step, world.received);
         }
     }
 }

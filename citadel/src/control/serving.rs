@@ -5,7 +5,7 @@ use crate::flow::Permit;
 use crate::issue;
 use crate::root::Root;
 use anyhow::Context;
-use api::process::tls::{self, Accept, ClientAuth, Serving, mesh_clients};
+use api::process::tls::{self, ClientAuth, Serving, mesh_clients};
 use rcgen::KeyPair;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::sync::Arc;
@@ -38,8 +38,8 @@ impl Own {
     /// Returns a TLS configuration with this certificate. Clients may present a certificate of the same trust domain,
     /// under these roots.
     pub fn serving(&self, root: &Root) -> anyhow::Result<Arc<Serving>> {
-        let accept = Accept::TrustDomain(self.permit.id.trust_domain().clone());
-        let clients = mesh_clients(root.roots(), accept, ClientAuth::Optional)?;
+        let domain = self.permit.id.trust_domain().clone();
+        let clients = mesh_clients(root.roots(), domain, ClientAuth::Optional)?;
         Ok(tls::server_config(self.chain.clone(), self.key.clone_key(), Some(clients))?)
     }
 }

@@ -11,8 +11,8 @@ use api::certificate::{CertificateClient, IstioCertificateRequest};
 use api::identity::peer_identity;
 use api::process::enroll::{self, Authority};
 use api::process::log::{self, Format};
-use api::process::tls::expected::Expected;
-use api::process::tls::{self, Accept, IdPattern, mesh_servers};
+use api::process::tls::expected::{Expected, expected_servers};
+use api::process::tls::{self, verifier};
 use api::process::{channel, ready::Readiness};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -147,11 +147,10 @@ async fn ask(
     token: Option<&str>,
     own: Option<Own>,
 ) -> Result<Vec<String>, Status> {
-    let id = |account| format!("spiffe://cluster.local/ns/istio-system/sa/{account}").parse().unwrap();
-    let accepted = ["citadel", "ostria-citadel"].map(|account| IdPattern::Exact(id(account)));
-    let roots = tls::roots_from_pem(roots).unwrap();
-    let verifier = mesh_servers(roots, Accept::Ids(accepted.to_vec()));
-    let config = tls::client_config(verifier, own).unwrap();
+    let id = |account| format!("spiffe://cluster.local/ns/istio-system/sa/{account}");
+    let citadel = Expected::parse(&["citadel", "ostria-citadel"].map(id).join(",")).unwrap();
+    let servers = expected_servers(tls::roots_from_pem(roots).unwrap(), citadel);
+    let config = tls::client_config(servers, own).unwrap();
     let channel = channel::lazy(&address.to_string(), Some(config)).unwrap();
     let message = IstioCertificateRequest { csr: csr.to_owned(), validity_duration: seconds, metadata: None };
     let mut request = Request::new(message);
@@ -448,7 +447,8 @@ async fn a_connection_of_a_root_that_is_removed_is_cut_and_gets_no_certificate_o
     let token = citadel.token("default:reviews");
     let old = citadel.ask(&request, 0, Some(&token), None).await.unwrap();
     let roots = tls::roots_from_pem(&citadel.roots()).unwrap();
-    let config = tls::client_config(mesh_servers(roots, Accept::Any), Some(own(&old, &key))).unwrap();
+    let servers = verifier::servers(move |presented| presented.leads_to(&roots));
+    let config = tls::client_config(servers, Some(own(&old, &key))).unwrap();
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
     let stream = tokio::net::TcpStream::connect(citadel.grpc).await.unwrap();
     let mut open = connector.connect("citadel".try_into().unwrap(), stream).await.unwrap();
@@ -461,7 +461,7 @@ async fn a_connection_of_a_root_that_is_removed_is_cut_and_gets_no_certificate_o
     tokio::time::timeout(Duration::from_secs(3), ends).await.expect("the connection is cut");
     assert!(citadel.ask(&request, 0, None, Some(own(&old, &key))).await.is_err());
     let chain = citadel.ask(&request, 0, Some(&token), None).await.unwrap();
-    assert!(verifies(&chain, &other.roots()), "whoever has a token goes on");
+    assert!(verifies(&chain, &other.roots()), "a client with a token gets a certificate");
     citadel.stop().await;
     other.stop().await;
 }

@@ -457,7 +457,8 @@ impl Root {
     fn pilot(&self, trusted: &[&Root]) -> Arc<tls::Serving> {
         let pem: String = trusted.iter().map(|root| root.0.pem()).collect();
         let roots = tls::roots_from_pem(pem.as_bytes()).unwrap();
-        let clients = tls::mesh_clients(roots, tls::Accept::Any, tls::ClientAuth::Required).unwrap();
+        let clients =
+            tls::mesh_clients(roots, "cluster.local".parse().unwrap(), tls::ClientAuth::Required).unwrap();
         let (chain, key) = self.leaf("ostria-pilot");
         tls::server_config(chain, key, Some(clients)).unwrap()
     }
@@ -465,8 +466,8 @@ impl Root {
     /// Opens a stream with a certificate of this root to pilot, which has one of `server`.
     async fn open(&self, address: std::net::SocketAddr, server: &Root) -> api::xds::connect::Stream {
         let roots = tls::roots_from_pem(server.0.pem().as_bytes()).unwrap();
-        let config =
-            tls::client_config(tls::mesh_servers(roots, tls::Accept::Any), Some(self.leaf("a"))).unwrap();
+        let servers = tls::verifier::servers(move |presented| presented.leads_to(&roots));
+        let config = tls::client_config(servers, Some(self.leaf("a"))).unwrap();
         let channel = api::process::channel::lazy(&address.to_string(), Some(config)).unwrap();
         let first = vec![subscribe(Kind::Cluster, &["*"])];
         let metadata = tonic::metadata::MetadataMap::new();

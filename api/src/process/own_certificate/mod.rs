@@ -8,7 +8,7 @@
 
 use crate::identity::TrustDomain;
 use crate::process::enroll::{self, Authority, EnrollError, Issued};
-use crate::process::tls::{self, Accept, ClientAuth, Serving, mesh_clients};
+use crate::process::tls::{self, ClientAuth, Serving, mesh_clients};
 use std::array;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -95,9 +95,7 @@ impl Credentials {
     fn config(&self, clients: &Clients) -> Result<Arc<Serving>, EnrollError> {
         let roots = tls::roots_from_pem(&self.roots)?;
         let clients = match clients {
-            Clients::Mesh(domain) => {
-                Some(mesh_clients(roots, Accept::TrustDomain(domain.clone()), ClientAuth::Required)?)
-            }
+            Clients::Mesh(domain) => Some(mesh_clients(roots, domain.clone(), ClientAuth::Required)?),
             Clients::All => None,
         };
         let (chain, key) = enroll::key_pair(&self.issued)?;

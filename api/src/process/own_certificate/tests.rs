@@ -51,7 +51,7 @@ impl Root {
     fn server(&self) -> Arc<Serving> {
         let (chain, key) = enroll::key_pair(&self.workload("istio-system/sa/citadel")).unwrap();
         let roots = tls::roots_from_pem(self.pem().as_bytes()).unwrap();
-        let clients = mesh_clients(roots, Accept::Any, ClientAuth::Optional).unwrap();
+        let clients = mesh_clients(roots, "cluster.local".parse().unwrap(), ClientAuth::Optional).unwrap();
         tls::server_config(chain, key, Some(clients)).unwrap()
     }
 }
@@ -133,7 +133,8 @@ impl Mesh {
 async fn handshake(server: Arc<Serving>, of: &Root, trusts: &Root) -> (bool, bool) {
     let roots = tls::roots_from_pem(trusts.pem().as_bytes()).unwrap();
     let own = enroll::key_pair(&of.workload("shop/sa/web")).unwrap();
-    let client = tls::client_config(tls::mesh_servers(roots, Accept::Any), Some(own)).unwrap();
+    let servers = tls::verifier::servers(move |presented| presented.leads_to(&roots));
+    let client = tls::client_config(servers, Some(own)).unwrap();
     let (near, far) = tokio::io::duplex(64 * 1024);
     let name = rustls::pki_types::ServerName::try_from("server").unwrap();
     let connector = TlsConnector::from(Arc::new(client));
@@ -222,7 +223,7 @@ async fn a_removed_root_is_not_trusted_even_while_the_authority_is_down() {
     let (old, new) = (Arc::new(Root::new("old")), Root::new("new"));
     let mesh = Mesh::new(&old).await;
     let (own, [config]) = obtain(&mesh.authority(), &clients(), None).await.unwrap();
-    // A bound port at which nobody listens.
+    // A bound port on which no process listens.
     let refusing = TcpSocket::new_v4().unwrap();
     refusing.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let away = Authority { address: refusing.local_addr().unwrap().to_string(), ..mesh.authority() };

@@ -1,9 +1,7 @@
 //! A server on a free port and a real client: the peer's identity, draining, renewed certificates and limits.
 
 use super::*;
-use crate::process::tls::{
-    Accept, ClientAuth, client_config, mesh_clients, mesh_servers, roots_from_pem, server_config,
-};
+use crate::process::tls::{ClientAuth, client_config, mesh_clients, roots_from_pem, server_config, verifier};
 use axum::Extension;
 use axum::routing::get;
 use http_body_util::{BodyExt, Empty};
@@ -133,7 +131,7 @@ impl Authority {
     fn server_that_trusts(&self, account: &str, roots: &str) -> Arc<Serving> {
         let roots = roots_from_pem(roots.as_bytes()).unwrap();
         let (chain, key) = self.leaf(account);
-        let clients = mesh_clients(roots, Accept::Any, ClientAuth::Optional).unwrap();
+        let clients = mesh_clients(roots, "cluster.local".parse().unwrap(), ClientAuth::Optional).unwrap();
         server_config(chain, key, Some(clients)).unwrap()
     }
 
@@ -151,7 +149,8 @@ impl Authority {
         own: Option<Chain>,
     ) -> tokio_rustls::client::TlsStream<TcpStream> {
         let roots = roots_from_pem(self.0.pem().as_bytes()).unwrap();
-        let config = client_config(mesh_servers(roots, Accept::Any), own).unwrap();
+        let servers = verifier::servers(move |presented| presented.leads_to(&roots));
+        let config = client_config(servers, own).unwrap();
         let name = ServerName::try_from("citadel").unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }

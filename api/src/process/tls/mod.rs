@@ -1,6 +1,5 @@
 //! TLS with SPIFFE identities: the crypto provider of all processes, PEM parsing, and verifiers that require a valid
-//! chain and exactly one accepted identity. DNS names are not verified here, because inside the mesh a DNS name is
-//! only an address; the identity authenticates the peer.
+//! chain and an accepted identity: `mesh_clients` for servers, `expected` for clients of the control plane.
 //!
 //! A verifier has the roots of one trust domain, so a peer's chain is never verified with another domain's roots.
 
@@ -115,77 +114,18 @@ pub fn client_config(
     })
 }
 
-/// The identities that a verifier accepts if the chain is valid.
-#[derive(Clone)]
-pub enum Accept {
-    /// All identities under the roots.
-    Any,
-    /// All identities of one trust domain.
-    TrustDomain(TrustDomain),
-    /// Identities that match one of these; an empty list matches none.
-    Ids(Vec<IdPattern>),
-    /// Identities for which the predicate is true.
-    Check(Arc<dyn Fn(&SpiffeId) -> bool + Send + Sync>),
-}
-
-/// An accepted identity, or a prefix of identities.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IdPattern {
-    /// Exactly this identity.
-    Exact(SpiffeId),
-    /// Identities with this prefix. End it with `/`, otherwise `…/ns/a` accepts `…/ns/ab` as well.
-    Prefix(String),
-}
-
-impl Accept {
-    /// Whether the identity is accepted.
-    pub fn accepts(&self, id: &SpiffeId) -> bool {
-        match self {
-            Self::Any => true,
-            Self::TrustDomain(domain) => id.trust_domain() == domain,
-            Self::Ids(patterns) => patterns.iter().any(|pattern| match pattern {
-                IdPattern::Exact(exact) => exact == id,
-                IdPattern::Prefix(prefix) => id.as_str().starts_with(prefix.as_str()),
-            }),
-            Self::Check(check) => check(id),
-        }
-    }
-
-    fn verify(&self, certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
-        let id = peer_identity(certificate).map_err(refused)?;
-        if self.accepts(&id) { Ok(()) } else { Err(refused(TlsError::NotAccepted(id))) }
-    }
-}
-
-impl fmt::Debug for Accept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Any => f.write_str("Any"),
-            Self::TrustDomain(domain) => write!(f, "TrustDomain({domain})"),
-            Self::Ids(patterns) => f.debug_tuple("Ids").field(patterns).finish(),
-            Self::Check(_) => f.write_str("Check"),
-        }
-    }
-}
-
-/// Verifies servers by their chain, with the roots of one trust domain, and by their identity. DNS names are ignored.
-pub fn mesh_servers(roots: Arc<RootCertStore>, accept: Accept) -> Arc<dyn ServerCertVerifier> {
-    verifier::servers(move |presented| {
-        presented.leads_to(&roots)?;
-        accept.verify(presented.leaf)
-    })
-}
-
-/// Verifies clients by their chain, with the roots of one trust domain, and by their identity.
+/// Verifies clients by their chain, with the roots of one trust domain, and by their identity, which must belong to that
+/// trust domain.
 pub fn mesh_clients(
     roots: Arc<RootCertStore>,
-    accept: Accept,
+    domain: TrustDomain,
     auth: ClientAuth,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let chain = client_chain(roots)?;
     Ok(verifier::clients(auth, move |presented| {
         chain.verify_client_cert(presented.leaf, presented.intermediates, presented.now)?;
-        accept.verify(presented.leaf)
+        let id = peer_identity(presented.leaf).map_err(refused)?;
+        if *id.trust_domain() == domain { Ok(()) } else { Err(refused(TlsError::NotAccepted(id))) }
     }))
 }
 

@@ -1,5 +1,6 @@
 //! In-memory handshakes between a client and a server with valid and invalid certificates.
 
+use super::expected::{Expected, expected_servers};
 use super::*;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -66,51 +67,63 @@ async fn handshake(client: ClientConfig, server: Arc<ServerConfig>) -> Result<Op
     }
 }
 
-/// Flawed certificates that both verifiers must refuse, with a part of the reason.
-fn flawed(authority: &CertifiedIssuer<'_, KeyPair>) -> Vec<(Own, &'static str)> {
-    let table: [(Change, &str); 7] = [
-        (|p| p.not_after = date_time_ymd(2001, 1, 1), "certificate expired"),
-        (|p| p.not_before = date_time_ymd(3000, 1, 1), "not valid yet"),
-        (|p| p.subject_alt_names = vec![SanType::DnsName("a.b".try_into().unwrap())], "has 0 URI names"),
-        (|p| p.subject_alt_names.push(uri("spiffe://cluster.local/other")), "has 2 URI names"),
-        (|p| p.subject_alt_names = vec![uri("spiffe://cluster.local")], "has no path"),
-        (|p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained), "CaUsedAsEndEntity"),
-        (|p| p.key_usages = vec![KeyUsagePurpose::KeyEncipherment], "lacks digitalSignature"),
+/// Flawed certificates that both verifiers must refuse, with a part of the server's reason to refuse a client and of the
+/// client's reason to refuse a server.
+fn flawed(authority: &CertifiedIssuer<'_, KeyPair>) -> Vec<(Own, &'static str, &'static str)> {
+    let table: [(Change, &str, &str); 7] = [
+        (|p| p.not_after = date_time_ymd(2001, 1, 1), "certificate expired", "certificate expired"),
+        (|p| p.not_before = date_time_ymd(3000, 1, 1), "not valid yet", "not valid yet"),
+        (
+            |p| p.subject_alt_names = vec![SanType::DnsName("a.b".try_into().unwrap())],
+            "has 0 URI names",
+            "a server without an identity",
+        ),
+        (
+            |p| p.subject_alt_names.push(uri("spiffe://cluster.local/other")),
+            "has 2 URI names",
+            "a server without an identity",
+        ),
+        (
+            |p| p.subject_alt_names = vec![uri("spiffe://cluster.local")],
+            "has no path",
+            "a server without an identity",
+        ),
+        (|p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained), "CaUsedAsEndEntity", "CaUsedAsEndEntity"),
+        (
+            |p| p.key_usages = vec![KeyUsagePurpose::KeyEncipherment],
+            "lacks digitalSignature",
+            "a server without an identity",
+        ),
     ];
-    let mut all: Vec<_> =
-        table.into_iter().map(|(change, reason)| (leaf(authority, change), reason)).collect();
+    let mut all: Vec<_> = table
+        .into_iter()
+        .map(|(change, of_client, of_server)| (leaf(authority, change), of_client, of_server))
+        .collect();
     // Another root with the same name: only the signature differs.
-    all.push((leaf(&self::authority(), |_| {}), "BadSignature"));
+    all.push((leaf(&self::authority(), |_| {}), "BadSignature", "BadSignature"));
     all
+}
+
+/// A client's configuration that expects the server with the identity `REVIEWS`.
+fn client(authority: &CertifiedIssuer<'_, KeyPair>, own: Option<Own>) -> ClientConfig {
+    client_config(expected_servers(roots(authority), Expected::parse(REVIEWS).unwrap()), own).unwrap()
 }
 
 #[tokio::test]
 async fn a_server_is_verified_by_its_identity_not_its_dns_name() {
     let authority = authority();
     let server = server_config_of(leaf(&authority, |_| {}));
-    let domain = |text: &str| Accept::TrustDomain(text.parse().unwrap());
-    let exact = |text: &str| Accept::Ids(vec![IdPattern::Exact(text.parse().unwrap())]);
-    let prefix = |text: &str| Accept::Ids(vec![IdPattern::Prefix(text.to_owned())]);
-    let table = [
-        (Accept::Any, true),
-        (domain("cluster.local"), true),
-        (domain("other.local"), false),
-        (exact(REVIEWS), true),
-        (exact("spiffe://cluster.local/ns/default/sa/ratings"), false),
-        (exact("spiffe://cluster.local/ns/default/sa/review"), false),
-        (prefix("spiffe://cluster.local/ns/default/"), true),
-        (prefix("spiffe://cluster.local/ns/other/"), false),
-        (Accept::Ids(vec![]), false),
-        (Accept::Check(Arc::new(|id| id.service_account() == Some("reviews"))), true),
-        (Accept::Check(Arc::new(|_| false)), false),
-    ];
-    for (accept, expected) in table {
-        let presented = format!("{accept:?}");
-        let client = client_config(mesh_servers(roots(&authority), accept), None).unwrap();
-        let result = handshake(client, server.clone()).await;
-        assert_eq!(result.is_ok(), expected, "{presented}: {result:?}");
+    for (expected, accepted) in [
+        (REVIEWS, true),
+        ("spiffe://cluster.local/ns/default/sa/ratings", false),
+        ("spiffe://cluster.local/ns/default/sa/review", false),
+        ("spiffe://other.local/ns/default/sa/reviews", false),
+    ] {
+        let servers = expected_servers(roots(&authority), Expected::parse(expected).unwrap());
+        let result = handshake(client_config(servers, None).unwrap(), server.clone()).await;
+        assert_eq!(result.is_ok(), accepted, "{expected}: {result:?}");
         if let Err(reason) = result {
-            assert!(reason.contains("not an accepted identity"), "{reason}");
+            assert!(reason.contains(&format!("expected `{expected}`")), "{reason}");
         }
     }
 }
@@ -118,9 +131,8 @@ async fn a_server_is_verified_by_its_identity_not_its_dns_name() {
 #[tokio::test]
 async fn a_flawed_server_is_refused() {
     let authority = authority();
-    for (own, reason) in flawed(&authority) {
-        let client = client_config(mesh_servers(roots(&authority), Accept::Any), None).unwrap();
-        let result = handshake(client, server_config_of(own)).await.unwrap_err();
+    for (own, _, reason) in flawed(&authority) {
+        let result = handshake(client(&authority, None), server_config_of(own)).await.unwrap_err();
         assert!(result.contains(reason), "{reason}: {result}");
     }
 }
@@ -128,11 +140,9 @@ async fn a_flawed_server_is_refused() {
 #[tokio::test]
 async fn a_flawed_client_is_refused() {
     let authority = authority();
-    let server = server_with_clients(&authority, Accept::Any, ClientAuth::Optional);
-    for (own, reason) in flawed(&authority) {
-        let verifier = mesh_servers(roots(&authority), Accept::Any);
-        let client = client_config(verifier, Some(own)).unwrap();
-        let result = handshake(client, server.clone()).await.unwrap_err();
+    let server = server_with_clients(&authority, "cluster.local", ClientAuth::Optional);
+    for (own, reason, _) in flawed(&authority) {
+        let result = handshake(client(&authority, Some(own)), server.clone()).await.unwrap_err();
         assert!(result.contains(reason), "{reason}: {result}");
     }
 }
@@ -140,12 +150,11 @@ async fn a_flawed_client_is_refused() {
 #[tokio::test]
 async fn a_client_is_verified_by_its_identity_which_may_be_optional() {
     let authority = authority();
-    let client = |own| client_config(mesh_servers(roots(&authority), Accept::Any), own).unwrap();
+    let client = |own| client(&authority, own);
     let own = || Some(leaf(&authority, |_| {}));
-    let optional = server_with_clients(&authority, Accept::Any, ClientAuth::Optional);
-    let required = server_with_clients(&authority, Accept::Any, ClientAuth::Required);
-    let foreign =
-        server_with_clients(&authority, Accept::TrustDomain("d".parse().unwrap()), ClientAuth::Required);
+    let optional = server_with_clients(&authority, "cluster.local", ClientAuth::Optional);
+    let required = server_with_clients(&authority, "cluster.local", ClientAuth::Required);
+    let foreign = server_with_clients(&authority, "other.local", ClientAuth::Required);
     assert_eq!(handshake(client(own()), optional.clone()).await, Ok(Some(REVIEWS.parse().unwrap())));
     assert_eq!(handshake(client(own()), required.clone()).await, Ok(Some(REVIEWS.parse().unwrap())));
     assert_eq!(handshake(client(None), optional).await, Ok(None));
@@ -167,8 +176,9 @@ fn invalid_pem_is_reported_without_quoting_it() {
     );
     assert!(private_key_from_pem(key.as_bytes()).is_ok());
     let secret = key.lines().nth(1).unwrap();
+    let domain = "cluster.local".parse().unwrap();
     assert!(!private_key_from_pem(broken.as_bytes()).unwrap_err().to_string().contains(secret));
-    assert!(mesh_clients(Arc::new(RootCertStore::empty()), Accept::Any, ClientAuth::Optional).is_err());
+    assert!(mesh_clients(Arc::new(RootCertStore::empty()), domain, ClientAuth::Optional).is_err());
 }
 
 fn server_config_of((chain, key): Own) -> Arc<ServerConfig> {
@@ -177,10 +187,10 @@ fn server_config_of((chain, key): Own) -> Arc<ServerConfig> {
 
 fn server_with_clients(
     authority: &CertifiedIssuer<'_, KeyPair>,
-    accept: Accept,
+    domain: &str,
     auth: ClientAuth,
 ) -> Arc<ServerConfig> {
-    let verifier = mesh_clients(roots(authority), accept, auth).unwrap();
+    let verifier = mesh_clients(roots(authority), domain.parse().unwrap(), auth).unwrap();
     let (chain, key) = leaf(authority, |_| {});
     server_config(chain, key, Some(verifier)).unwrap().config.clone()
 }
