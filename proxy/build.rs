@@ -1,7 +1,7 @@
 //! How the proxy is linked: code that an ordinary sidecar runs is kept together (hot.ld), and relocations are packed where
 //! the system's loader reads that form. Both only save memory: a program linked without them does the same.
 
-#![allow(clippy::disallowed_methods, reason = "cargo tells a build script everything by its environment")]
+#![allow(clippy::disallowed_methods, reason = "cargo configures build scripts by environment variables")]
 
 use std::env;
 use std::process::Command;

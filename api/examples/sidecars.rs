@@ -108,7 +108,7 @@ async fn main() -> Result<()> {
 /// Sidecars that are served their first configuration at the same time.
 const AT_ONCE: usize = 200;
 
-/// The kinds in the order in which they are asked for: each after the answer to the one before.
+/// The kinds in the order in which they are requested: each after the response to the one before.
 const ORDER: [Kind; 4] = [Kind::Cluster, Kind::Endpoints, Kind::Listener, Kind::Route];
 
 async fn sidecar(

@@ -242,8 +242,8 @@ fn cpu() -> Result<f64> {
 /// Resident memory in KiB.
 fn resident() -> Result<f64> {
     let text = fs::read_to_string("/proc/self/status")?;
-    let line = text.lines().find(|line| line.starts_with("VmRSS:")).ok_or("the kernel tells no memory")?;
-    Ok(line.split_whitespace().nth(1).ok_or("the kernel tells no memory")?.parse()?)
+    let line = text.lines().find(|line| line.starts_with("VmRSS:")).ok_or("the kernel reports no memory")?;
+    Ok(line.split_whitespace().nth(1).ok_or("the kernel reports no memory")?.parse()?)
 }
 
 fn median(values: &mut [f64]) -> f64 {

@@ -291,7 +291,7 @@ fn retries_use_endpoints_added_during_the_request() {
         tokio::time::sleep(Duration::from_millis(20)).await;
         drop(under_way);
         assert_eq!(client.response().await.status, 200);
-        assert!(waiting.try_recv().is_err(), "the endpoint that is gone was asked again");
+        assert!(waiting.try_recv().is_err(), "the removed endpoint received another request");
     });
 }
 
@@ -578,7 +578,7 @@ fn websockets_are_joined_with_half_closes() {
 }
 
 #[test]
-fn draining_completes_active_requests_and_tells_the_client_to_close() {
+fn draining_completes_active_requests_and_announces_the_close() {
     run(async {
         let (go, wait) = tokio::sync::watch::channel(false);
         let address = upstream(move |_, mut client| {

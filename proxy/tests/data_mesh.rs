@@ -442,10 +442,10 @@ fn plaintext_and_unauthenticated_clients_are_refused_by_a_strict_chain() {
         plain.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
         assert!(!plain.rest().await.contains("HTTP"));
         let resources = outbound(server.address("in").await, UpstreamHttp::Http1, REVIEWS);
-        let mut store = Authority::new().store("stranger");
+        let mut store = Authority::new().store("outsider");
         store.set("ROOTCA", &SecretContent::Roots { bundle: authority.0.pem() }).unwrap();
-        let stranger = Proxy::with_store(resources, std::mem::take(&mut store), node("stranger"));
-        assert_eq!(stranger.connect().await.get("/").await.status, 503);
+        let outsider = Proxy::with_store(resources, std::mem::take(&mut store), node("outsider"));
+        assert_eq!(outsider.connect().await.get("/").await.status, 503);
     });
 }
 

@@ -46,7 +46,7 @@ fn a_server_may_send_the_first_bytes() {
 }
 
 #[test]
-fn a_silent_client_is_closed_where_nothing_may_go_on_without_a_greeting() {
+fn a_silent_client_is_closed_where_its_first_bytes_are_required() {
     run(async {
         let mut listener = listener(tcp("c"));
         listener.inspect =
@@ -176,7 +176,7 @@ fn a_removed_listener_takes_no_connection_and_a_changed_cluster_disturbs_none() 
         while tokio::net::TcpStream::connect(address).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert!(client.get("/3").await.body.contains("0 GET /3"), "what was open goes on for a while");
+        assert!(client.get("/3").await.body.contains("0 GET /3"), "open connections continue for a while");
     });
 }
 

@@ -300,7 +300,7 @@ fn a_pod_whose_loopback_has_no_ipv6_neither_takes_nor_sends_it() {
             assert_eq!(dial(to, None, mark), "nothing");
         }
         let own = SocketAddr::from((POD_V6, 8080));
-        assert_eq!(dial(own, None, 0), format!("8080 {own}"), "what is on loopback stays");
+        assert_eq!(dial(own, None, 0), format!("8080 {own}"), "traffic on loopback is not redirected");
         assert_eq!(peer.call(8080), format!("15006 {POD}:8080"), "IPv4 is captured as ever");
         assert_eq!(call(PEER, 8080, 0), format!("15001 {PEER}:8080"));
         init("-c pod0");
@@ -352,7 +352,7 @@ fn the_test_of_capture_names_the_family_whose_rules_are_missing() {
         missing("IPv4");
         run("ip", &["address", "delete", "::1/128", "dev", "lo"]);
         init("");
-        verify::capture_works(&probe).expect("without IPv6 there is none to test");
+        verify::capture_works(&probe).expect("without IPv6 only IPv4 is checked");
     });
 }
 
@@ -397,8 +397,8 @@ fn capture_is_found_to_work_whatever_is_excluded_from_it() {
 }
 
 #[test]
-fn a_sidecar_whose_pod_excludes_the_loopback_interface_is_not_kept_waiting_for_a_test() {
-    in_pod("a_sidecar_whose_pod_excludes_the_loopback_interface_is_not_kept_waiting_for_a_test", || {
+fn a_sidecar_whose_pod_excludes_the_loopback_interface_does_not_wait_for_the_capture_check() {
+    in_pod("a_sidecar_whose_pod_excludes_the_loopback_interface_does_not_wait_for_the_capture_check", || {
         let podinfo = tempfile::tempdir().unwrap();
         let annotation = "traffic.sidecar.istio.io/excludeInterfaces=\"lo\"\n";
         std::fs::write(podinfo.path().join("annotations"), annotation).unwrap();

@@ -20,18 +20,19 @@ pub fn serve(http1: u16, http2: u16) {
     let (sequential, multiplexed) = (bind(http1), bind(http2));
     std::thread::spawn(move || {
         for socket in sequential.incoming() {
-            let socket = socket.expect("connections come");
-            std::thread::spawn(move || answer(socket));
+            let socket = socket.expect("accepting works");
+            std::thread::spawn(move || respond(socket));
         }
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    tokio::task::LocalSet::new().block_on(&runtime.expect("a runtime can be made"), async {
-        multiplexed.set_nonblocking(true).expect("sockets need not block");
-        let listener = tokio::net::TcpListener::from_std(multiplexed).expect("the runtime takes it");
+    tokio::task::LocalSet::new().block_on(&runtime.expect("a runtime can be created"), async {
+        multiplexed.set_nonblocking(true).expect("sockets can be nonblocking");
+        let listener =
+            tokio::net::TcpListener::from_std(multiplexed).expect("the runtime accepts the socket");
         while let Ok((socket, _)) = listener.accept().await {
             tokio::task::spawn_local(async move {
                 if let Ok(connection) = h2::server::handshake(socket).await {
-                    obey(connection).await;
+                    serve_steps(connection).await;
                 }
             });
         }
@@ -39,7 +40,7 @@ pub fn serve(http1: u16, http2: u16) {
 }
 
 /// Responds to one request. Does nothing for a client that has already disconnected.
-fn answer(mut socket: TcpStream) -> Option<()> {
+fn respond(mut socket: TcpStream) -> Option<()> {
     let mut head = vec![];
     let mut piece = [0; 4096];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -55,13 +56,13 @@ fn answer(mut socket: TcpStream) -> Option<()> {
 }
 
 /// Performs the steps of each request of a connection, one request after the other.
-async fn obey(mut connection: Connection<tokio::net::TcpStream, Bytes>) {
+async fn serve_steps(mut connection: Connection<tokio::net::TcpStream, Bytes>) {
     while let Some(Ok((request, reply))) = connection.accept().await {
         let steps = request.headers().get(ANSWER).and_then(|steps| steps.to_str().ok());
         let steps = steps.unwrap_or("head 200; end").to_owned();
         let mut stream = Stream { request, reply, body: None };
         for step in steps.split("; ") {
-            if !stream.take(step, &mut connection) {
+            if !stream.perform(step, &mut connection) {
                 return;
             }
             // The client receives each step before the next one begins.
@@ -83,13 +84,13 @@ impl Stream {
     ///
     /// The steps: `head STATUS [NAME=VALUE]...`, `data TEXT`, `last TEXT`, `trailers [NAME=VALUE]...`, `end`,
     /// `reset CODE`, `goaway CODE`, `close`.
-    fn take(&mut self, step: &str, connection: &mut Connection<tokio::net::TcpStream, Bytes>) -> bool {
+    fn perform(&mut self, step: &str, connection: &mut Connection<tokio::net::TcpStream, Bytes>) -> bool {
         let (what, rest) = step.split_once(' ').unwrap_or((step, ""));
         let code = || Reason::from(rest.parse::<u32>().expect("a reason is a number"));
         match what {
             "head" => {
                 let (status, fields) = rest.split_once(' ').unwrap_or((rest, ""));
-                let mut response = Response::builder().status(status).body(()).expect("it is a status");
+                let mut response = Response::builder().status(status).body(()).expect("the status is valid");
                 *response.headers_mut() = headers(fields);
                 self.body = self.reply.send_response(response, false).ok();
             }
@@ -105,7 +106,7 @@ impl Stream {
                     "last" => body.send_data(rest.to_owned().into(), true),
                     "end" => body.send_data(Bytes::new(), true),
                     "trailers" => body.send_trailers(headers(rest)),
-                    _ => panic!("`{step}` is no step"),
+                    _ => panic!("`{step}` is not a step"),
                 };
                 // An error only means that the client has disconnected.
                 drop(done);
@@ -118,8 +119,8 @@ impl Stream {
 fn headers(fields: &str) -> HeaderMap {
     let field = |field: &str| {
         let (name, value) = field.split_once('=').expect("a field is NAME=VALUE");
-        let name = HeaderName::from_bytes(name.as_bytes()).expect("it is a name");
-        (name, HeaderValue::from_str(value).expect("it is a value"))
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("the header name is valid");
+        (name, HeaderValue::from_str(value).expect("the header value is valid"))
     };
     // A name may occur more than once.
     fields.split_whitespace().map(field).fold(HeaderMap::new(), |mut all, (name, value)| {

@@ -15,7 +15,7 @@ use tokio::net::TcpSocket;
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
-/// A port of loopback that nobody listens on and that no other test of this machine gets while this process lives.
+/// A port of loopback on which no process listens and that no other test of this machine gets while this process lives.
 ///
 /// # Panics
 /// When every port is taken.
@@ -42,7 +42,7 @@ fn reserve(port: u16) -> bool {
     bound.map(std::mem::forget).is_ok()
 }
 
-/// An address that refuses connections for as long as this lives: its port is bound, and nobody listens.
+/// An address that refuses connections for as long as this lives: its port is bound, and no process listens on it.
 pub struct Refusing {
     /// Where connections are refused.
     pub address: SocketAddr,

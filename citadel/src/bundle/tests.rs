@@ -67,7 +67,7 @@ fn a_bundle_is_written_where_it_is_missing_or_differs_and_nowhere_else() {
         ("another control plane's", Some(map(&other, foreign)), leave("pilot-discovery"), Step::Restore),
         ("another's with our root", Some(map(&ours, foreign)), Step::Keep, Step::Keep),
         ("another tool's", Some(map(&other, stranger)), leave("argocd-controller"), Step::Restore),
-        ("nobody knows whose", Some(map(&other, &[])), leave("unknown"), Step::Write),
+        ("of an unknown owner", Some(map(&other, &[])), leave("unknown"), Step::Write),
     ];
     for (what, found, usual, when_taking_over) in table {
         assert_eq!(step(found.as_ref(), &ours, false), usual, "{what}");

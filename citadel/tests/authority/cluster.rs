@@ -131,7 +131,7 @@ async fn the_api_server_decides_about_tokens() {
             Code::Unauthenticated
         );
     }
-    assert_eq!(server.count(&Method::POST, "tokenreviews"), before, "the API server is not asked");
+    assert_eq!(server.count(&Method::POST, "tokenreviews"), before, "the API server receives no review");
     citadel.stop().await;
 }
 

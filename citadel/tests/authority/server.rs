@@ -155,7 +155,7 @@ impl Shared {
 
     fn tell(&self, inner: &mut Inner, event: Event) {
         inner.history.push(event.clone());
-        // Without a watch there is nobody to tell.
+        // Without a watch, no client needs the event.
         let _ = self.live.send(event);
         self.writes.send_modify(|writes| *writes += 1);
     }

@@ -12,8 +12,8 @@ use proxy::balance::{PickContext, Picker};
 use proxy::credentials::Store;
 use proxy::filter::merge::Filters;
 use proxy::filter::rbac::decide;
-use proxy::filter::ready::Ready;
-use proxy::filter::step::{Answered, Asked, Event, Kept};
+use proxy::filter::step::{Event, FilterState, RequestView, ResponseView};
+use proxy::filter::table::EffectiveFilter;
 use proxy::flow::head::Head;
 use proxy::flow::node::Node;
 use proxy::flow::peer::Peer;
@@ -100,11 +100,11 @@ pub fn request(table: &RouteTable) {
     for route in table.hosts.iter().flat_map(|host| &host.routes) {
         mutated(&route.request_headers);
         mutated(&route.response_headers);
-        meet(&route.filters.of(&filters), &head);
+        run_filters(&route.filters.for_listener(&filters), &head);
         match &route.action {
             Action::Forward(forward) => {
                 if let Some(target) = route::rewrite::target(forward, head.target) {
-                    assert!(target.starts_with('/'), "{target:?} is no path");
+                    assert!(target.starts_with('/'), "{target:?} is not a path");
                 }
                 for random in [0, 7, u32::MAX] {
                     let chosen = route::cluster(&forward.clusters, &headers, random);
@@ -122,9 +122,9 @@ pub fn request(table: &RouteTable) {
             }
             Action::Redirect(redirect) => {
                 let location = route::redirect::location(redirect, &head);
-                assert!(location.contains("://"), "{location:?} is no place to go to");
+                assert!(location.contains("://"), "{location:?} is not an absolute URL");
             }
-            Action::Direct(status, _) => assert!((100..1000).contains(status), "{status} is no status"),
+            Action::Direct(status, _) => assert!((100..1000).contains(status), "{status} is not a status"),
         }
     }
 }
@@ -159,11 +159,11 @@ fn connect(listener: &Listener) {
             let _ = decide::decide(rules, &caller(&known_client()));
         }
         if let Protocol::Http(http) = &chain.protocol {
-            meet(http.filters.ready(), &head);
+            run_filters(http.filters.effective(), &head);
             if let Routes::Inline(table) = &http.routes {
                 request(table);
                 for route in table.hosts.iter().flat_map(|host| &host.routes) {
-                    meet(&route.filters.of(&http.filters), &head);
+                    run_filters(&route.filters.for_listener(&http.filters), &head);
                 }
             }
         }
@@ -187,9 +187,9 @@ fn caller(client: &Peer) -> Subject<'_> {
 }
 
 /// Runs the filters for a request and its response.
-fn meet(filters: &[Ready], head: &Head<'_>) {
+fn run_filters(filters: &[EffectiveFilter], head: &Head<'_>) {
     let client = known_client();
-    let asked = Asked {
+    let request = RequestView {
         method: head.method,
         authority: head.authority,
         target: head.target,
@@ -203,13 +203,13 @@ fn meet(filters: &[Ready], head: &Head<'_>) {
         count: &|_| (),
     };
     for filter in filters {
-        let (mut headers, mut kept) = (head.headers.clone(), Kept::default());
-        drop(filter.request(&Event::Head, &asked, &mut headers, &mut kept));
+        let (mut headers, mut state) = (head.headers.clone(), FilterState::default());
+        drop(filter.request(&Event::Head, &request, &mut headers, &mut state));
         let status = http::StatusCode::OK;
         let node = Node::anonymous();
-        let mut answered =
-            Answered { status: &status, headers: &mut headers, ends: false, node: &node, count: &|_| () };
-        let _ = filter.response(&Event::Head, &mut answered, &mut kept);
+        let mut response =
+            ResponseView { status: &status, headers: &mut headers, ends: false, node: &node, count: &|_| () };
+        let _ = filter.response(&Event::Head, &mut response, &mut state);
     }
 }
 
@@ -225,7 +225,7 @@ fn pick(cluster: &Arc<Cluster>) {
         let context =
             PickContext { active: &|i| i as u32, hash: Some(u64::from(random)), random: &|| random };
         if let Some(place) = picker.pick(&context) {
-            assert!(place < endpoints.list.len(), "an endpoint is picked that is there");
+            assert!(place < endpoints.list.len(), "the picked endpoint exists");
         }
         let mut ejecting = Ejecting::new(endpoints, policy, 50, &|| random);
         for second in [0, 1, 400] {
@@ -235,7 +235,7 @@ fn pick(cluster: &Arc<Cluster>) {
                 endpoints.ejections.add();
             }
             if let Some(place) = ejecting.at(endpoints, now, &|| random).pick(&context) {
-                assert!(place < endpoints.list.len(), "an endpoint is picked that is there");
+                assert!(place < endpoints.list.len(), "the picked endpoint exists");
             }
         }
     }

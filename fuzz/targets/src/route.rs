@@ -25,7 +25,7 @@ pub fn run(data: &[u8]) {
         ..model::RouteConfiguration::default()
     });
     let headers = case.headers();
-    drop(retry::asked(&headers, None));
+    drop(retry::from_headers(&headers, None));
     if let Some(value) = headers.get("grpc-timeout") {
         let _ = deadline::grpc_timeout(value.as_bytes());
     }

@@ -40,7 +40,7 @@ impl Server {
         server
     }
 
-    /// Stores the object, as somebody else than the keeper.
+    /// Stores the object, as a client other than the keeper does.
     fn put(&self, mut object: Value) -> Value {
         let mut state = self.state.lock().unwrap();
         state.version += 1;
@@ -179,7 +179,7 @@ const ONE: &str = "b25l";
 const TWO: &str = "dHdv";
 
 #[tokio::test(start_paused = true)]
-async fn the_bundle_is_written_once_follows_the_roots_and_comes_back_after_a_foreign_change() {
+async fn the_bundle_is_written_once_follows_the_roots_and_is_restored_after_another_clients_change() {
     let server = Server::new(Some(object(None)));
     let running = Running::new(&server, true);
     running.holds(ONE).await;
@@ -194,7 +194,7 @@ async fn the_bundle_is_written_once_follows_the_roots_and_comes_back_after_a_for
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_that_comes_later_is_written_and_one_that_is_refused_is_tried_again() {
+async fn an_object_that_is_created_later_is_written_and_a_failed_write_is_retried() {
     let server = Server::new(None);
     let running = Running::new(&server, true);
     tokio::time::sleep(Duration::from_secs(10)).await;

@@ -99,7 +99,7 @@ async fn listener_page(State(admin): State<Admin>, Query(parameters): Parameters
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "a page tells how long certificates last from now")]
+#[allow(clippy::disallowed_methods, reason = "a page shows how long certificates are still valid")]
 async fn cert_page(State(admin): State<Admin>) -> Response {
     pretty(&certs::json(&admin.shared.seams.credentials.dump(), SystemTime::now()))
 }

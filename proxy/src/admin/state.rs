@@ -112,7 +112,7 @@ impl Admin {
     }
 
     /// Updates the gauges that are derived from other values.
-    #[allow(clippy::disallowed_methods, reason = "the page tells how long a certificate lives from now on")]
+    #[allow(clippy::disallowed_methods, reason = "the page shows how long a certificate is still valid")]
     pub(super) fn refresh(&self) {
         let state = match self.state() {
             "LIVE" => 0,

@@ -20,7 +20,7 @@ pub(super) fn until_ready(args: &WaitArgs) -> Result<(), Failure> {
     let runtime = runtime()?;
     let period = Duration::from_millis(args.period_millis.max(1));
     let ready = async {
-        let mut last = String::from("it was not asked");
+        let mut last = String::from("no request was sent");
         let attempts = async {
             loop {
                 match tokio::time::timeout(ATTEMPT, request(Method::GET, &url)).await {

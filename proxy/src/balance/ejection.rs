@@ -15,13 +15,13 @@ pub struct Ejecting {
     detects: bool,
     /// The picker for all endpoints.
     whole: Picker,
-    narrowed: Option<Narrowed>,
+    narrowed: Option<WithoutEjected>,
     /// The ejection count at the last scan.
     seen: u64,
 }
 
 #[derive(Debug)]
-struct Narrowed {
+struct WithoutEjected {
     /// Positions of the ejected endpoints.
     ejected: Vec<usize>,
     /// When the first of their ejections ends.
@@ -77,7 +77,7 @@ impl Ejecting {
             _ => {
                 let usable = |i: usize| ejected.binary_search(&i).is_err();
                 let picker = Picker::new(endpoints, self.policy, self.panic_threshold, &usable, random);
-                self.narrowed = Some(Narrowed { ejected, until, picker });
+                self.narrowed = Some(WithoutEjected { ejected, until, picker });
             }
         }
     }

@@ -57,7 +57,7 @@ fn counts(all: &Endpoints, policy: Policy) -> Vec<usize> {
 const POLICIES: [Policy; 3] = [Policy::RoundRobin, Policy::Random, Policy::LeastRequest { choices: 2 }];
 
 #[test]
-fn a_repetition_finds_the_one_healthy_endpoint_of_its_priority_that_has_not_failed() {
+fn a_retry_finds_the_one_healthy_endpoint_of_its_priority_that_has_not_failed() {
     let drains = endpoint(3, Health::Draining, 1);
     let all = endpoints(vec![
         (0, None, [healthy(&[1, 1]), vec![drains]].concat()),

@@ -6,52 +6,52 @@ use std::path::PathBuf;
 /// The role of the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Role {
-    /// Beside an application, capturing its traffic.
+    /// Runs beside an application and captures its traffic.
     Sidecar,
-    /// A gateway.
+    /// Runs as a gateway.
     Router,
 }
 
 /// Flags of `proxy sidecar` and `proxy router`.
 #[derive(Debug, Clone, Args)]
 pub struct MeshArgs {
-    /// Which proxy to be
+    /// Role of the proxy
     #[arg(value_enum)]
     pub role: Role,
     /// DNS domain of the pod, such as default.svc.cluster.local
     #[arg(long, value_name = "DOMAIN")]
     pub domain: Option<String>,
-    /// Worker threads; 0 takes the CPU limit
+    /// Number of worker threads; 0 uses the CPU limit
     #[arg(long, value_name = "COUNT")]
     pub concurrency: Option<usize>,
-    /// Which lines are logged: error, warn, info, debug, trace or off, or target=level lists
+    /// Log level: error, warn, info, debug, trace or off, or a list of target=level
     #[arg(long, value_name = "LEVEL", value_parser = level)]
     pub log_level: Option<String>,
-    /// Log level in Envoy's words, for templates that set it
+    /// Log level by Envoy's names, for templates that set it
     #[arg(long = "proxyLogLevel", value_name = "LEVEL", value_parser = level)]
     pub proxy_log_level: Option<String>,
-    /// Taken for templates that set it; levels by component are not told apart
+    /// Accepted for templates that set it and ignored: there are no log levels by Envoy component
     #[arg(long = "proxyComponentLogLevel", value_name = "LEVELS", hide = true)]
     pub component_log_level: Option<String>,
-    /// Taken for templates that set it; the proxy has one log level
+    /// Accepted for templates that set it and ignored: the proxy has one log level
     #[arg(long = "log_output_level", value_name = "LEVELS", hide = true)]
     pub log_output_level: Option<String>,
-    /// Lines in JSON
+    /// Log in JSON
     #[arg(long = "log_as_json")]
     pub log_as_json: bool,
-    /// Folder with `labels` and `annotations` of the pod
+    /// Folder with the pod's `labels` and `annotations` files
     #[arg(long, default_value = "/etc/istio/pod", value_name = "FOLDER")]
     pub podinfo: PathBuf,
 }
 
 impl MeshArgs {
-    /// The log level under our own names.
+    /// The log level by our own names.
     pub fn level(&self) -> &str {
         self.log_level.as_deref().or(self.proxy_log_level.as_deref()).unwrap_or("info")
     }
 }
 
-/// Parses a log level under our names, or under those of Envoy's that differ.
+/// Parses a log level. Accepts Envoy's names where they differ.
 pub(super) fn level(text: &str) -> Result<String, String> {
     match text {
         "warning" => Ok("warn".to_owned()),
@@ -66,13 +66,13 @@ pub struct RunArgs {
     /// Envoy v3 bootstrap, in YAML or JSON
     #[arg(long, short = 'c', value_name = "FILE")]
     pub bootstrap: PathBuf,
-    /// Worker threads; 0 takes the CPU limit
+    /// Number of worker threads; 0 uses the CPU limit
     #[arg(long, value_name = "COUNT")]
     pub concurrency: Option<usize>,
-    /// Which lines are logged
+    /// Log level
     #[arg(long, default_value = "info", value_name = "LEVEL", value_parser = level)]
     pub log_level: String,
-    /// Read the file, say what is wrong with it, and end
+    /// Check the file, print its errors and exit
     #[arg(long)]
     pub check: bool,
 }
@@ -80,7 +80,7 @@ pub struct RunArgs {
 /// Flags of `drain`.
 #[derive(Debug, Clone, Args)]
 pub struct DrainArgs {
-    /// The status port of the proxy beside
+    /// Status port of the proxy in the same pod
     #[arg(long, default_value_t = 15020, value_name = "PORT")]
     pub port: u16,
 }
@@ -94,7 +94,7 @@ pub struct WaitArgs {
     /// Time between attempts, in milliseconds
     #[arg(long = "periodMillis", default_value_t = 500, value_name = "MILLISECONDS")]
     pub period_millis: u64,
-    /// The page that says whether the proxy is ready
+    /// URL that responds with 200 once the proxy is ready
     #[arg(long, default_value = "http://127.0.0.1:15021/healthz/ready", value_name = "URL")]
     pub url: String,
 }

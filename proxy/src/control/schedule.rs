@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_that_has_passed_is_not_waited_for_and_a_far_one_is_looked_at_again() {
+    fn a_past_time_is_due_at_once_and_a_distant_one_is_checked_again() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         for (offset, expected) in [(-5i64, 0), (0, 0), (30, 30), (100_000, 3600)] {
             let moment = now.checked_add(Duration::from_secs(offset.max(0).unsigned_abs())).unwrap()

@@ -34,7 +34,7 @@ pub enum CredentialError {
     #[error("secret `{0}` has not arrived yet")]
     Missing(String),
     /// The peer's certificate has none of the accepted names.
-    #[error("the peer's certificate is for {found}, which is none of the accepted names")]
+    #[error("the peer's certificate is for {found}, which is not an accepted name")]
     Name {
         /// The names in the certificate.
         found: String,

@@ -1,7 +1,7 @@
-//! Pure. Which pages of other origins may read answers: browsers ask before they send some requests (preflights), and look
-//! at the answer to all others.
+//! Pure. Cross-origin resource sharing: decides which origins may read responses. Responds to the preflight that a browser
+//! sends before some requests, and adds the `access-control-` headers to the response of all others.
 
-use super::step::{Answer, Asked, Kept, ResponseStep, Stat, Step};
+use super::step::{FilterState, LocalResponse, RequestView, ResponseStep, Stat, Step};
 use crate::matcher::{InvalidConfig, Text};
 use api::model::filter::cors::CorsPolicy;
 use api::model::matcher::Fraction;
@@ -12,13 +12,13 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-/// What pages of other origins may do.
+/// A compiled CORS policy.
 #[derive(Debug)]
 pub struct Cors {
     origins: Box<[Text]>,
     any_origin: bool,
-    methods: Option<Listed>,
-    headers: Option<Listed>,
+    methods: Option<Allowlist>,
+    headers: Option<Allowlist>,
     expose: Option<HeaderValue>,
     max_age: Option<HeaderValue>,
     credentials: bool,
@@ -28,27 +28,28 @@ pub struct Cors {
     shadow: Option<Fraction>,
 }
 
-/// What may be asked for.
+/// The methods or headers that a page may use.
 #[derive(Debug)]
-enum Listed {
-    /// Whatever is.
+enum Allowlist {
+    /// All that the preflight names.
     Any,
+    /// This list.
     Only(HeaderValue),
 }
 
-/// An origin that may read the answer.
-struct Allowed(HeaderValue);
+/// An origin that may read the response.
+struct AllowedOrigin(HeaderValue);
 
 impl Cors {
-    /// Makes a policy ready.
+    /// Compiles a policy.
     pub fn compile(from: &CorsPolicy) -> Result<Self, InvalidConfig> {
         let value = |text: &str, field: &str| {
             let value = (!text.is_empty()).then(|| HeaderValue::from_str(text)).transpose();
             value.map_err(|_| InvalidConfig(format!("{field}: `{text}` is not a header value")))
         };
-        let listed = |text: &str, field: &str| -> Result<Option<Listed>, InvalidConfig> {
+        let listed = |text: &str, field: &str| -> Result<Option<Allowlist>, InvalidConfig> {
             let value = value(text, field)?;
-            Ok(value.map(|value| if value == "*" { Listed::Any } else { Listed::Only(value) }))
+            Ok(value.map(|value| if value == "*" { Allowlist::Any } else { Allowlist::Only(value) }))
         };
         let origins = from.allow_origins.iter().map(Text::compile).collect::<Result<Box<[_]>, _>>()?;
         Ok(Self {
@@ -66,39 +67,49 @@ impl Cors {
         })
     }
 
-    /// Answers a preflight; of all other requests it is noted whether their origin may read the answer.
-    pub fn request(&self, asked: &Asked<'_>, headers: &mut HeaderMap, kept: &mut Kept) -> Step {
+    /// Responds to a preflight. For other requests, stores the origin if it may read the response.
+    pub fn request(
+        &self,
+        request: &RequestView<'_>,
+        headers: &mut HeaderMap,
+        state: &mut FilterState,
+    ) -> Step {
         join_origins(headers);
-        let Some(origin) = headers.get(ORIGIN).filter(|_| asked.forwarded).filter(|o| !o.is_empty()) else {
+        let Some(origin) = headers.get(ORIGIN).filter(|_| request.forwarded).filter(|o| !o.is_empty()) else {
             return Step::Next;
         };
-        let enabled = self.enabled.is_none_or(|share| share.selects((asked.random)()));
-        if !enabled && !self.shadow.is_some_and(|share| share.selects((asked.random)())) {
+        let enabled = self.enabled.is_none_or(|share| share.selects((request.random)()));
+        if !enabled && !self.shadow.is_some_and(|share| share.selects((request.random)())) {
             return Step::Next;
         }
         let allowed = self.any_origin || self.origins.iter().any(|known| known.matches(origin.as_bytes()));
-        (asked.count)(Stat::Connection(if allowed { "cors.origin_valid" } else { "cors.origin_invalid" }));
+        (request.count)(Stat::Connection(if allowed { "cors.origin_valid" } else { "cors.origin_invalid" }));
         if !enabled {
             return Step::Next;
         }
         if allowed {
-            kept.put(Allowed(origin.clone()));
+            state.put(AllowedOrigin(origin.clone()));
         }
         let method = headers.get(ACCESS_CONTROL_REQUEST_METHOD).filter(|method| !method.is_empty());
-        match method.filter(|_| *asked.method == Method::OPTIONS) {
+        match method.filter(|_| *request.method == Method::OPTIONS) {
             Some(method) if allowed || !self.forward_not_matching => {
-                Step::Answer(Box::new(self.preflight(allowed.then_some(origin), method, headers)))
+                Step::Respond(Box::new(self.preflight(allowed.then_some(origin), method, headers)))
             }
             Some(_) | None => Step::Next,
         }
     }
 
-    fn preflight(&self, origin: Option<&HeaderValue>, method: &HeaderValue, asked: &HeaderMap) -> Answer {
+    fn preflight(
+        &self,
+        origin: Option<&HeaderValue>,
+        method: &HeaderValue,
+        requested: &HeaderMap,
+    ) -> LocalResponse {
         let mut headers = HeaderMap::new();
         let mut set = |name: HeaderName, value: Option<&HeaderValue>| {
             headers.extend(value.map(|value| (name, value.clone())));
         };
-        let all = asked.get(ACCESS_CONTROL_REQUEST_HEADERS);
+        let all = requested.get(ACCESS_CONTROL_REQUEST_HEADERS);
         let empty = HeaderValue::from_static("");
         set(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         set(ACCESS_CONTROL_ALLOW_CREDENTIALS, self.credentials.then_some(&TRUE));
@@ -108,14 +119,15 @@ impl Cors {
             self.headers.as_ref().map(|listed| listed.of(all.unwrap_or(&empty))),
         );
         set(ACCESS_CONTROL_MAX_AGE, self.max_age.as_ref());
-        let private = self.private_network && asked.get(REQUEST_PRIVATE_NETWORK).is_some_and(|v| v == "true");
+        let private =
+            self.private_network && requested.get(REQUEST_PRIVATE_NETWORK).is_some_and(|v| v == "true");
         set(ALLOW_PRIVATE_NETWORK, private.then_some(&TRUE));
-        Answer { status: StatusCode::OK, headers, details: "cors_response" }
+        LocalResponse { status: StatusCode::OK, headers, details: "cors_response" }
     }
 
-    /// Tells the browser whether the page may read the answer.
-    pub fn response(&self, headers: &mut HeaderMap, kept: &mut Kept) -> ResponseStep {
-        let Some(Allowed(origin)) = kept.take() else { return ResponseStep::Next };
+    /// Adds the headers that allow the origin to read the response.
+    pub fn response(&self, headers: &mut HeaderMap, state: &mut FilterState) -> ResponseStep {
+        let Some(AllowedOrigin(origin)) = state.take() else { return ResponseStep::Next };
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         if self.credentials {
             headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
@@ -127,7 +139,7 @@ impl Cors {
     }
 }
 
-/// Several origins are none that may ask: they count as one text, as in Envoy.
+/// Joins several `origin` headers into one, as Envoy does. No policy allows the joined value.
 fn join_origins(headers: &mut HeaderMap) {
     let mut all = headers.get_all(ORIGIN).iter();
     if all.next().is_none() || all.next().is_none() {
@@ -139,10 +151,10 @@ fn join_origins(headers: &mut HeaderMap) {
     }
 }
 
-impl Listed {
-    fn of<'a>(&'a self, asked: &'a HeaderValue) -> &'a HeaderValue {
+impl Allowlist {
+    fn of<'a>(&'a self, requested: &'a HeaderValue) -> &'a HeaderValue {
         match self {
-            Self::Any => asked,
+            Self::Any => requested,
             Self::Only(listed) => listed,
         }
     }
@@ -155,12 +167,13 @@ const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-contro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filter::step::tests::asked;
+    use crate::filter::step::tests::with_request;
     use api::model::matcher::StringMatch;
     use std::cell::RefCell;
 
-    /// What a preflight from an origin is answered, or the headers that the response to it gets; and what is counted.
-    fn told(
+    /// Runs a preflight or a request from an origin. Returns the `access-control-` headers of its response, and the
+    /// counters that were incremented.
+    fn evaluate(
         policy: &CorsPolicy,
         method: &Method,
         origin: &'static str,
@@ -174,15 +187,15 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(ORIGIN, HeaderValue::from_static(origin));
         headers.insert(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("PUT"));
-        let mut kept = Kept::default();
-        let step = asked(|asked| {
-            cors.request(&Asked { method, forwarded, count: &count, ..asked }, &mut headers, &mut kept)
+        let mut state = FilterState::default();
+        let step = with_request(|view| {
+            cors.request(&RequestView { method, forwarded, count: &count, ..view }, &mut headers, &mut state)
         });
-        let answer = match step {
-            Step::Answer(answer) => answer.headers,
+        let headers = match step {
+            Step::Respond(response) => response.headers,
             _ => {
                 let mut headers = HeaderMap::new();
-                cors.response(&mut headers, &mut kept);
+                cors.response(&mut headers, &mut state);
                 headers
             }
         };
@@ -190,7 +203,7 @@ mod tests {
             let name = name.as_str().trim_start_matches("access-control-");
             format!("{name}={}", value.to_str().unwrap())
         };
-        let all: Vec<String> = answer.iter().map(shown).collect();
+        let all: Vec<String> = headers.iter().map(shown).collect();
         (all.join(" "), counted.into_inner())
     }
 
@@ -208,12 +221,12 @@ mod tests {
         let off = CorsPolicy { enabled: half(50), ..a.clone() };
         let shadow = CorsPolicy { enabled: half(50), shadow: half(51), ..a.clone() };
         let (get, options) = (Method::GET, Method::OPTIONS);
-        let read = "allow-origin=http://a allow-credentials=true expose-headers=x";
-        let asked = "allow-origin=http://a allow-credentials=true allow-methods=PUT";
+        let simple = "allow-origin=http://a allow-credentials=true expose-headers=x";
+        let preflight = "allow-origin=http://a allow-credentials=true allow-methods=PUT";
         let (valid, invalid) = ("cors.origin_valid", "cors.origin_invalid");
         for (policy, method, origin, forwarded, expected, counted) in [
-            (&a, &get, "http://a", true, read, &[valid][..]),
-            (&a, &options, "http://a", true, asked, &[valid]),
+            (&a, &get, "http://a", true, simple, &[valid][..]),
+            (&a, &options, "http://a", true, preflight, &[valid]),
             (&a, &get, "http://b", true, "", &[invalid]),
             (&a, &options, "http://b", true, "", &[invalid]),
             (&ignore, &options, "http://b", true, "allow-credentials=true allow-methods=PUT", &[invalid]),
@@ -223,13 +236,13 @@ mod tests {
             (&shadow, &options, "http://a", true, "", &[valid]),
             (&shadow, &get, "http://b", true, "", &[invalid]),
         ] {
-            let found = told(policy, method, origin, forwarded);
+            let found = evaluate(policy, method, origin, forwarded);
             assert_eq!(found, (expected.to_owned(), counted.iter().map(ToString::to_string).collect()));
         }
     }
 
     #[test]
-    fn a_level_that_is_silent_leaves_it_to_the_wider_one() {
+    fn unset_fields_come_from_the_wider_level() {
         let wider = CorsPolicy {
             allow_origins: vec![StringMatch::exact("http://wide")],
             allow_methods: "GET".into(),

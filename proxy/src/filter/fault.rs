@@ -1,6 +1,6 @@
 //! Pure. Fault injection: delays requests and aborts them with an error, as configured.
 
-use super::step::{Asked, Event, Kept, Step};
+use super::step::{Event, FilterState, RequestView, Step};
 use crate::flow::flags::Flags;
 use crate::flow::refusal::Refusal;
 use crate::matcher::{HeaderCondition, InvalidConfig};
@@ -26,27 +26,33 @@ impl Fault {
     }
 
     /// Whether a delay or an abort is configured.
-    pub fn acts(&self) -> bool {
+    pub fn has_effect(&self) -> bool {
         let model::Fault { delay, abort, delay_by_header, abort_by_header, .. } = &self.model;
         delay.is_some() || abort.is_some() || delay_by_header.is_some() || abort_by_header.is_some()
     }
 
     /// Delays a request, aborts it, or both.
-    pub fn request(&self, event: &Event, asked: &Asked<'_>, headers: &HeaderMap, kept: &mut Kept) -> Step {
+    pub fn request(
+        &self,
+        event: &Event,
+        request: &RequestView<'_>,
+        headers: &HeaderMap,
+        state: &mut FilterState,
+    ) -> Step {
         if *event == Event::Waited {
-            return kept.take().map_or(Step::Next, Step::Refuse);
+            return state.take().map_or(Step::Next, Step::Refuse);
         }
         let wanted = &self.model.upstream_cluster;
-        let here = wanted.is_empty() || wanted == asked.cluster;
-        if !here || !self.headers.iter().all(|condition| condition.matches(&asked.head(headers))) {
+        let here = wanted.is_empty() || wanted == request.cluster;
+        if !here || !self.headers.iter().all(|condition| condition.matches(&request.head(headers))) {
             return Step::Next;
         }
-        let injected = decide(&self.model, headers, (asked.random)(), (asked.random)());
-        let refusal = injected.abort.map(|status| Box::new(refusal(status, asked.grpc)));
+        let injected = decide(&self.model, headers, (request.random)(), (request.random)());
+        let refusal = injected.abort.map(|status| Box::new(refusal(status, request.grpc)));
         match (injected.delay, refusal) {
             (Some(time), refusal) => {
                 if let Some(refusal) = refusal {
-                    kept.put(refusal);
+                    state.put(refusal);
                 }
                 Step::Wait { time, flags: Flags::DI }
             }
@@ -78,30 +84,30 @@ struct Injected {
 fn decide(fault: &model::Fault, headers: &HeaderMap, random_delay: u32, random_abort: u32) -> Injected {
     let fixed_delay = fault.delay.filter(|d| d.fraction.selects(random_delay)).map(|d| d.duration);
     let fixed_abort = fault.abort.filter(|a| a.fraction.selects(random_abort)).map(|a| a.status);
-    let asked = |share: Option<Fraction>, percentage: &str, random: u32| {
+    let selected = |share: Option<Fraction>, percentage: &str, random: u32| {
         share.is_some_and(|share| at_most(share, number(headers, percentage)).selects(random))
     };
-    let delay = asked(fault.delay_by_header, "x-envoy-fault-delay-request-percentage", random_delay);
-    let abort = asked(fault.abort_by_header, "x-envoy-fault-abort-request-percentage", random_abort);
+    let delay = selected(fault.delay_by_header, "x-envoy-fault-delay-request-percentage", random_delay);
+    let abort = selected(fault.abort_by_header, "x-envoy-fault-abort-request-percentage", random_abort);
     Injected {
-        delay: fixed_delay.or_else(|| delay.then(|| asked_delay(headers)).flatten()),
-        abort: fixed_abort.or_else(|| abort.then(|| asked_abort(headers)).flatten()),
+        delay: fixed_delay.or_else(|| delay.then(|| delay_from_headers(headers)).flatten()),
+        abort: fixed_abort.or_else(|| abort.then(|| abort_from_headers(headers)).flatten()),
     }
 }
 
-fn asked_delay(headers: &HeaderMap) -> Option<Duration> {
+fn delay_from_headers(headers: &HeaderMap) -> Option<Duration> {
     number(headers, "x-envoy-fault-delay-request").map(|ms| Duration::from_millis(ms.into()))
 }
 
-fn asked_abort(headers: &HeaderMap) -> Option<AbortStatus> {
+fn abort_from_headers(headers: &HeaderMap) -> Option<AbortStatus> {
     let status = number(headers, "x-envoy-fault-abort-request").and_then(|n| u16::try_from(n).ok());
     let http = status.filter(|status| (200..600).contains(status)).map(AbortStatus::Http);
     http.or_else(|| number(headers, "x-envoy-fault-abort-grpc-request").map(AbortStatus::Grpc))
 }
 
 /// Limits a share to a percentage from the request, which can only reduce it.
-fn at_most(share: Fraction, asked: Option<u32>) -> Fraction {
-    Fraction { numerator: share.numerator.min(asked.unwrap_or(u32::MAX)), ..share }
+fn at_most(share: Fraction, requested: Option<u32>) -> Fraction {
+    Fraction { numerator: share.numerator.min(requested.unwrap_or(u32::MAX)), ..share }
 }
 
 fn number(headers: &HeaderMap, name: &str) -> Option<u32> {
@@ -114,7 +120,7 @@ mod tests {
     use model::{Fault, FaultAbort, FaultDelay};
 
     #[test]
-    fn shares_are_kept() {
+    fn the_configured_percentage_of_requests_is_selected() {
         let share = |percent| Fraction { numerator: percent, denominator: 100 };
         let fault = Fault {
             delay: Some(FaultDelay { duration: Duration::from_secs(7), fraction: share(20) }),
@@ -127,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_ask_only_where_they_may() {
+    fn headers_inject_faults_only_where_the_configuration_allows() {
         let all = Some(Fraction { numerator: 100, denominator: 100 });
         let may = Fault { delay_by_header: all, abort_by_header: all, ..Fault::default() };
         let headers = |pairs: &[(&'static str, &'static str)]| {

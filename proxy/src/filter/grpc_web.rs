@@ -1,9 +1,9 @@
-//! Pure. gRPC-Web, for clients such as browsers that cannot use gRPC itself. Converts their requests to gRPC, and moves
+//! Pure. gRPC-Web, for clients such as browsers that cannot speak gRPC. Converts their requests to gRPC, and moves
 //! the trailers of gRPC responses into a last frame of the body. Both bodies may be base64.
 //!
 //! Wire format: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md>, written as Envoy does.
 
-use super::step::{Answered, Asked, Event, Kept, ResponseStep, Stat, Step};
+use super::step::{Event, FilterState, RequestView, ResponseStep, ResponseView, Stat, Step};
 use crate::flow::flags::Flags;
 use crate::flow::grpc;
 use crate::flow::head::is_grpc_type;
@@ -24,7 +24,7 @@ struct Call {
 }
 
 /// Converts the head of a gRPC-Web request to gRPC.
-pub fn request(asked: &Asked<'_>, headers: &mut HeaderMap, kept: &mut Kept) -> Step {
+pub fn request(request: &RequestView<'_>, headers: &mut HeaderMap, state: &mut FilterState) -> Step {
     let text = headers.get(CONTENT_TYPE).and_then(is_text);
     let Some(text_request) = text else { return Step::Next };
     // The length is that of the client's body, not of the converted one.
@@ -32,52 +32,52 @@ pub fn request(asked: &Asked<'_>, headers: &mut HeaderMap, kept: &mut Kept) -> S
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(TE, HeaderValue::from_static("trailers"));
     headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity,deflate,gzip"));
-    let path = asked.target.split(['?', '#']).next().unwrap_or_default();
+    let path = request.target.split(['?', '#']).next().unwrap_or_default();
     let name = path.strip_prefix('/').and_then(|path| path.split_once('/'));
     let name = name.filter(|(service, method)| !service.is_empty() && !method.contains('/'));
-    kept.put(Call {
+    state.put(Call {
         text_request,
         text_response: headers.get(ACCEPT).and_then(is_text) == Some(true),
         name: name.map(|(service, method)| (service.into(), method.into())),
-        cluster: asked.cluster.into(),
+        cluster: request.cluster.into(),
     });
     Step::Next
 }
 
 /// Converts the head of a response to gRPC-Web. A response that is not gRPC becomes a gRPC error whose message is the
 /// response's body.
-pub fn response(event: &Event, answered: &mut Answered<'_>, kept: &Kept) -> ResponseStep {
-    let Some(call) = kept.get::<Call>() else { return ResponseStep::Next };
-    if let Event::Held(body) = event {
+pub fn response(event: &Event, response: &mut ResponseView<'_>, state: &FilterState) -> ResponseStep {
+    let Some(call) = state.get::<Call>() else { return ResponseStep::Next };
+    if let Event::Body(body) = event {
         let message = HeaderValue::from_str(&grpc::percent_encoded(body)).ok();
-        answered.headers.extend(message.map(|message| (grpc::MESSAGE, message)));
-        let status = grpc::status_of(answered.status.as_u16());
-        answered.headers.insert(grpc::STATUS, HeaderValue::from(u16::from(status)));
-        answered.headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+        response.headers.extend(message.map(|message| (grpc::MESSAGE, message)));
+        let status = grpc::status_of(response.status.as_u16());
+        response.headers.insert(grpc::STATUS, HeaderValue::from(u16::from(status)));
+        response.headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
         return ResponseStep::Next;
     }
-    call.count(answered.headers, answered.count);
-    let is_grpc = is_answer(answered);
-    answered.headers.remove(CONTENT_LENGTH);
+    call.count(response.headers, response.count);
+    let is_grpc = is_grpc_response(response);
+    response.headers.remove(CONTENT_LENGTH);
     let kind =
         if call.text_response { "application/grpc-web-text+proto" } else { "application/grpc-web+proto" };
-    answered.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    if is_grpc || answered.ends { ResponseStep::Next } else { ResponseStep::Hold(LONGEST_MESSAGE) }
+    response.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    if is_grpc || response.ends { ResponseStep::Next } else { ResponseStep::ReadBody(LONGEST_MESSAGE) }
 }
 
 /// The conversion for the request's body.
-pub fn request_body(kept: &Kept) -> Option<FromText> {
-    kept.get::<Call>().filter(|call| call.text_request).map(|_| FromText::default())
+pub fn request_body(state: &FilterState) -> Option<FromText> {
+    state.get::<Call>().filter(|call| call.text_request).map(|_| FromText::default())
 }
 
 /// The conversion for the response's body.
-pub fn response_body(kept: &Kept) -> Option<ToWeb> {
-    kept.get::<Call>().map(|call| ToWeb { text: call.text_response.then(Base64Frames::default) })
+pub fn response_body(state: &FilterState) -> Option<ToWeb> {
+    state.get::<Call>().map(|call| ToWeb { text: call.text_response.then(Base64Frames::default) })
 }
 
 /// Counts the status of a call from its trailers.
-pub fn trailers(trailers: &HeaderMap, count: &dyn Fn(Stat<'_>), kept: &Kept) {
-    if let Some(call) = kept.get::<Call>() {
+pub fn trailers(trailers: &HeaderMap, count: &dyn Fn(Stat<'_>), state: &FilterState) {
+    if let Some(call) = state.get::<Call>() {
         call.count(trailers, count);
     }
 }
@@ -94,15 +94,15 @@ impl Call {
 }
 
 /// Whether a response is gRPC, or already gRPC-Web.
-fn is_answer(answered: &Answered<'_>) -> bool {
-    if answered.ends {
-        return answered.headers.contains_key(grpc::STATUS);
+fn is_grpc_response(response: &ResponseView<'_>) -> bool {
+    if response.ends {
+        return response.headers.contains_key(grpc::STATUS);
     }
-    let Some(kind) = answered.headers.get(CONTENT_TYPE) else { return false };
+    let Some(kind) = response.headers.get(CONTENT_TYPE) else { return false };
     let plain = kind.as_bytes().split(|b| *b == b';').next().unwrap_or_default().trim_ascii_end();
     let web = [&b"application/grpc-web"[..], b"application/grpc-web+proto"];
     let is_web = web.iter().any(|known| known.eq_ignore_ascii_case(plain));
-    *answered.status == StatusCode::OK && (is_grpc_type(kind) || is_web)
+    *response.status == StatusCode::OK && (is_grpc_type(kind) || is_web)
 }
 
 /// Whether a gRPC-Web content type is base64 or binary; `None`: it is another content type.
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_may_be_padded_in_its_midst() {
+    fn base64_may_be_padded_after_every_piece() {
         for (pieces, expected) in [
             (&[&b"aGVsbG8="[..]][..], Ok(&b"hello"[..])),
             (&[b"aGVs", b"bG8="], Ok(b"hello")),
@@ -280,7 +280,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn frames_are_encoded_one_by_one_however_they_are_cut(
+        fn each_frame_is_encoded_separately_however_it_arrives(
             contents in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 0..4),
             size in 1usize..12,
         ) {

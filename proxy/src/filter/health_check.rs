@@ -1,7 +1,7 @@
-//! Pure. Responds to health checks of the proxy, or marks the upstream's responses to them with the proxy's own service
-//! cluster, from which a checker sees that it has reached the right service.
+//! Pure. Responds to health checks of the proxy, or lets the upstream respond. Adds the proxy's service cluster to the
+//! response, which shows a checker that it has reached the right service.
 
-use super::step::{Answered, Asked, Kept, ResponseStep, Step};
+use super::step::{FilterState, RequestView, ResponseStep, ResponseView, Step};
 use crate::flow::flags::Flags;
 use crate::flow::refusal::Refusal;
 use crate::matcher::{HeaderCondition, InvalidConfig};
@@ -15,8 +15,8 @@ pub struct HealthCheck {
     pass_through: bool,
 }
 
-/// The request is a health check.
-struct Checked;
+/// State of a request that is a health check.
+struct IsHealthCheck;
 
 impl HealthCheck {
     /// Compiles the conditions.
@@ -26,11 +26,11 @@ impl HealthCheck {
     }
 
     /// Responds to a health check, unless the upstream does.
-    pub fn request(&self, asked: &Asked<'_>, headers: &HeaderMap, kept: &mut Kept) -> Step {
-        if !self.headers.iter().all(|condition| condition.matches(&asked.head(headers))) {
+    pub fn request(&self, request: &RequestView<'_>, headers: &HeaderMap, state: &mut FilterState) -> Step {
+        if !self.headers.iter().all(|condition| condition.matches(&request.head(headers))) {
             return Step::Next;
         }
-        kept.put(Checked);
+        state.put(IsHealthCheck);
         if self.pass_through {
             return Step::Next;
         }
@@ -39,11 +39,11 @@ impl HealthCheck {
 }
 
 /// Marks the response to a health check.
-pub fn response(answered: &mut Answered<'_>, kept: &mut Kept) -> ResponseStep {
-    if let Some(Checked) = kept.take()
-        && let Ok(cluster) = HeaderValue::from_str(&answered.node.cluster)
+pub fn response(response: &mut ResponseView<'_>, state: &mut FilterState) -> ResponseStep {
+    if let Some(IsHealthCheck) = state.take()
+        && let Ok(cluster) = HeaderValue::from_str(&response.node.cluster)
     {
-        answered.headers.insert(CHECKED_CLUSTER, cluster);
+        response.headers.insert(CHECKED_CLUSTER, cluster);
     }
     ResponseStep::Next
 }
@@ -53,7 +53,7 @@ const CHECKED_CLUSTER: HeaderName = HeaderName::from_static("x-envoy-upstream-he
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filter::step::tests::asked;
+    use crate::filter::step::tests::with_request;
     use crate::flow::node::Node;
     use api::model::matcher::{HeaderMatch, HeaderTest, StringMatch};
     use http::StatusCode;
@@ -78,14 +78,15 @@ mod tests {
         ] {
             let model = model::HealthCheck { headers: conditions, pass_through };
             let filter = HealthCheck::compile(&model).unwrap();
-            let (mut kept, mut headers) = (Kept::default(), HeaderMap::new());
-            let step = asked(|asked| filter.request(&Asked { target, ..asked }, &headers, &mut kept));
+            let (mut state, mut headers) = (FilterState::default(), HeaderMap::new());
+            let step =
+                with_request(|view| filter.request(&RequestView { target, ..view }, &headers, &mut state));
             let status = if let Step::Refuse(refusal) = step { Some(refusal.status) } else { None };
             assert_eq!(status, refused.then_some(200), "{model:?} {target}");
             let node = Node { cluster: "reviews.default".into(), ..Node::anonymous() };
             let (status, ends, count) = (StatusCode::OK, true, &|_: super::super::step::Stat<'_>| {});
-            let mut answered = Answered { status: &status, headers: &mut headers, ends, node: &node, count };
-            assert_eq!(response(&mut answered, &mut kept), ResponseStep::Next);
+            let mut view = ResponseView { status: &status, headers: &mut headers, ends, node: &node, count };
+            assert_eq!(response(&mut view, &mut state), ResponseStep::Next);
             let expected = marked.then(|| HeaderValue::from_static("reviews.default"));
             assert_eq!(headers.get(CHECKED_CLUSTER), expected.as_ref(), "{model:?} {target}");
         }

@@ -1,7 +1,7 @@
 //! Pure. The filters of a request: the listener's filters, with the settings that its route, virtual host and route
-//! table give by filter name. They are merged when the snapshot is made, so that a request only walks a slice.
+//! table contain for the filter's name. They are merged when the snapshot is built, so that a request only walks a slice.
 
-use super::ready::{Override, Own, Ready, widen};
+use super::table::{EffectiveFilter, ListenerFilter, Override, inherit};
 use crate::matcher::InvalidConfig;
 use api::model::filter::{FilterOverride, HttpFilter, Setting};
 use std::borrow::Cow;
@@ -12,17 +12,17 @@ use std::sync::Arc;
 pub struct Filters {
     /// The resources that they were compiled from.
     model: Vec<HttpFilter>,
-    listed: Box<[Listed]>,
+    listed: Box<[ConfiguredFilter]>,
     /// The filters that have an effect where a route has no settings.
-    ready: Box<[Ready]>,
+    effective: Box<[EffectiveFilter]>,
 }
 
-/// A filter as the listener configures it.
+/// One entry of the listener's filter list.
 #[derive(Debug)]
-struct Listed {
+struct ConfiguredFilter {
     name: Box<str>,
     disabled: bool,
-    own: Own,
+    own: ListenerFilter,
 }
 
 impl Filters {
@@ -30,41 +30,41 @@ impl Filters {
     pub fn compile(from: &[HttpFilter]) -> Result<Self, InvalidConfig> {
         let mut listed = vec![];
         for (index, filter) in from.iter().enumerate() {
-            let own = Own::compile(&filter.kind).map_err(|error| {
+            let own = ListenerFilter::compile(&filter.kind).map_err(|error| {
                 InvalidConfig(format!("http_filters[{index}] ({}): {error}", filter.name))
             })?;
             let name = filter.name.as_str().into();
-            listed.extend(own.map(|own| Listed { name, disabled: filter.disabled, own }));
+            listed.extend(own.map(|own| ConfiguredFilter { name, disabled: filter.disabled, own }));
         }
-        let mut filters = Self { model: from.to_vec(), listed: listed.into(), ready: Box::default() };
-        filters.ready = filters.with(&Overrides::default());
+        let mut filters = Self { model: from.to_vec(), listed: listed.into(), effective: Box::default() };
+        filters.effective = filters.with_overrides(&Overrides::default());
         Ok(filters)
     }
 
     /// Whether they were compiled from these resources.
-    pub fn are(&self, from: &[HttpFilter]) -> bool {
+    pub fn compiled_from(&self, from: &[HttpFilter]) -> bool {
         self.model == from
     }
 
     /// The filters that have an effect where a route has no settings.
-    pub fn ready(&self) -> &[Ready] {
-        &self.ready
+    pub fn effective(&self) -> &[EffectiveFilter] {
+        &self.effective
     }
 
-    fn with(&self, overrides: &Overrides) -> Box<[Ready]> {
-        self.listed.iter().filter_map(|filter| filter.with(overrides.of(&filter.name))).collect()
+    fn with_overrides(&self, overrides: &Overrides) -> Box<[EffectiveFilter]> {
+        self.listed.iter().filter_map(|filter| filter.with_setting(overrides.of(&filter.name))).collect()
     }
 }
 
-impl Listed {
-    /// The filter under a route's setting; `None`: it has no effect there.
-    fn with(&self, setting: Option<&Override>) -> Option<Ready> {
+impl ConfiguredFilter {
+    /// The filter with a route's setting; `None`: it has no effect on the route.
+    fn with_setting(&self, setting: Option<&Override>) -> Option<EffectiveFilter> {
         match setting {
             Some(Override::Off) => return None,
             None if self.disabled => return None,
             Some(_) | None => {}
         }
-        self.own.under(setting)
+        self.own.with_setting(setting)
     }
 }
 
@@ -78,7 +78,7 @@ impl Overrides {
         let mut found: Vec<(&str, Cow<'_, Setting>)> = vec![];
         for given in levels.iter().copied().flatten() {
             match found.iter_mut().find(|(name, _)| *name == given.name) {
-                Some((_, setting)) => widen(setting, &given.setting),
+                Some((_, setting)) => inherit(setting, &given.setting),
                 None => found.push((&given.name, Cow::Borrowed(&given.setting))),
             }
         }
@@ -96,7 +96,7 @@ impl Overrides {
 }
 
 /// A listener's filters, and the same filters under a route's settings.
-type Merged = (Arc<Filters>, Box<[Ready]>);
+type Merged = (Arc<Filters>, Box<[EffectiveFilter]>);
 
 /// The filters of a route, for each of the listeners that use its table.
 #[derive(Debug, Default)]
@@ -119,19 +119,20 @@ impl RouteFilters {
     /// Merges the settings with the filters of these listeners.
     pub fn merge(&mut self, listeners: &[Arc<Filters>]) {
         if !self.is_plain() {
-            self.merged = listeners.iter().map(|of| (of.clone(), of.with(&self.overrides))).collect();
+            self.merged =
+                listeners.iter().map(|of| (of.clone(), of.with_overrides(&self.overrides))).collect();
         }
     }
 
-    /// The filters for a request on a listener. They are merged on the spot only if the listener has changed since the
-    /// client's connection was accepted.
-    pub fn of<'a>(&'a self, listener: &'a Arc<Filters>) -> Cow<'a, [Ready]> {
+    /// The filters for a request on a listener. They are merged here only if the listener has changed since the client's
+    /// connection was accepted.
+    pub fn for_listener<'a>(&'a self, listener: &'a Arc<Filters>) -> Cow<'a, [EffectiveFilter]> {
         if self.is_plain() {
-            return Cow::Borrowed(listener.ready());
+            return Cow::Borrowed(listener.effective());
         }
         match self.merged.iter().find(|(of, _)| Arc::ptr_eq(of, listener)) {
             Some((_, merged)) => Cow::Borrowed(merged),
-            None => Cow::Owned(listener.with(&self.overrides).into_vec()),
+            None => Cow::Owned(listener.with_overrides(&self.overrides).into_vec()),
         }
     }
 }
@@ -158,22 +159,22 @@ mod tests {
     }
 
     /// The abort statuses of the filters that run for a request.
-    fn met(filters: &[HttpFilter], levels: &[&[FilterOverride]]) -> Vec<u16> {
+    fn abort_statuses(filters: &[HttpFilter], levels: &[&[FilterOverride]]) -> Vec<u16> {
         let filters = Arc::new(Filters::compile(filters).unwrap());
         let mut route = RouteFilters::new(Overrides::compile(levels).unwrap().into());
-        let statuses = |ready: &[Ready]| -> Vec<u16> {
-            let status = |ready: &Ready| {
-                let Ready::Fault(fault) = ready else { return 0 };
+        let statuses = |filters: &[EffectiveFilter]| -> Vec<u16> {
+            let status = |filter: &EffectiveFilter| {
+                let EffectiveFilter::Fault(fault) = filter else { return 0 };
                 match fault.model.abort.unwrap().status {
                     AbortStatus::Http(status) => status,
                     AbortStatus::Grpc(_) => 0,
                 }
             };
-            ready.iter().map(status).collect()
+            filters.iter().map(status).collect()
         };
-        let unmerged = statuses(&route.of(&filters));
+        let unmerged = statuses(&route.for_listener(&filters));
         route.merge(std::slice::from_ref(&filters));
-        let merged = route.of(&filters);
+        let merged = route.for_listener(&filters);
         assert!(matches!(merged, Cow::Borrowed(_)));
         assert_eq!(statuses(&merged), unmerged);
         unmerged
@@ -193,7 +194,7 @@ mod tests {
             ([&[], &host[..], &table[..]], [520, 521]),
             ([&[], &[], &table[..]], [500, 531]),
         ] {
-            assert_eq!(met(&filters, &levels), expected, "{levels:?}");
+            assert_eq!(abort_statuses(&filters, &levels), expected, "{levels:?}");
         }
     }
 
@@ -210,12 +211,12 @@ mod tests {
             (given("b", Setting::Rbac(vec![rules])), vec![500, 501]),
             (given("b", Setting::Off), vec![500]),
         ] {
-            assert_eq!(met(&filters, &[std::slice::from_ref(&setting)]), expected, "{setting:?}");
+            assert_eq!(abort_statuses(&filters, &[std::slice::from_ref(&setting)]), expected, "{setting:?}");
         }
     }
 
     #[test]
-    fn filters_that_do_nothing_are_not_met() {
+    fn filters_without_effect_are_left_out() {
         let shadow = Authorization { action: Action::Deny, policies: vec![], shadow: true };
         let kinds = [
             Filter::Fault(Fault::default()),
@@ -223,6 +224,6 @@ mod tests {
             Filter::Rbac(vec![shadow]),
             Filter::Router,
         ];
-        assert!(met(&kinds.map(HttpFilter::from), &[]).is_empty());
+        assert!(abort_statuses(&kinds.map(HttpFilter::from), &[]).is_empty());
     }
 }

@@ -1,10 +1,10 @@
-//! Pure. Compiled HTTP filters and their decisions: on a request's head, on its response, and on the trailers. A filter
-//! returns a `Step`, and only `pipeline::http` carries it out. Each filter has its own file. `ready` is the table of
-//! filters; when a filter is added, its exhaustive matches show where.
+//! Pure. Compiled HTTP filters and their decisions on a request's head, its response and its trailers. A filter returns a
+//! `Step`, and only `pipeline::http` executes it. Each filter has its own file. `table` lists the filters; its matches
+//! have no catch-all, so the compiler reports every place that a filter needs.
 
 pub mod merge;
 
-pub mod ready;
+pub mod table;
 
 pub mod buffer;
 pub mod cors;

@@ -15,12 +15,13 @@ use std::time::Duration;
 pub enum Step {
     /// Continue with the next filter.
     Next,
-    /// Respond with this refusal.
+    /// Refuse the request.
     Refuse(Box<Refusal>),
-    /// Respond with this response.
-    Answer(Box<Answer>),
-    /// Read the body to its end, then call the filter again with it. A body of more bytes than this is refused with 413.
-    Hold(usize),
+    /// Send this response.
+    Respond(Box<LocalResponse>),
+    /// Read the request's body to its end, then call the filter again with it. A body longer than this is refused with
+    /// 413.
+    ReadBody(usize),
     /// Wait, then call the filter again.
     Wait {
         /// The time to wait.
@@ -30,9 +31,9 @@ pub enum Step {
     },
 }
 
-/// A response without a body that is not an error.
+/// A filter's own response, which has no body and is not an error.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct LocalResponse {
     /// Status code.
     pub status: StatusCode,
     /// All headers.
@@ -57,15 +58,15 @@ pub enum Event {
     Head,
     /// The requested wait is over.
     Waited,
-    /// The body: a request's whole one, or a response's up to the requested number of bytes.
-    Held(Bytes),
+    /// The body was read: all of a request's, or a response's up to the number of bytes in `ReadBody`.
+    Body(Bytes),
 }
 
 /// A value that a filter keeps between its calls for one request. Most filters need none.
 #[derive(Default)]
-pub struct Kept(Option<Box<dyn Any>>);
+pub struct FilterState(Option<Box<dyn Any>>);
 
-impl Kept {
+impl FilterState {
     /// Stores a value.
     pub fn put<T: Any>(&mut self, value: T) {
         self.0 = Some(Box::new(value));
@@ -87,9 +88,9 @@ impl Kept {
     }
 }
 
-/// A request as filters see it, without its headers, which filters may change.
+/// A request as filters see it. Its headers are passed separately, because filters may change them.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
+pub struct RequestView<'a> {
     /// Method.
     pub method: &'a Method,
     /// `host` or `:authority`.
@@ -98,7 +99,7 @@ pub struct Asked<'a> {
     pub target: &'a str,
     /// `http` or `https`.
     pub scheme: &'a str,
-    /// The client; without the request's head.
+    /// The client, for authorization. Its `head` is unset.
     pub subject: Subject<'a>,
     /// The cluster of a route with a single cluster.
     pub cluster: &'a str,
@@ -106,7 +107,7 @@ pub struct Asked<'a> {
     pub forwarded: bool,
     /// Whether the client uses gRPC.
     pub grpc: bool,
-    /// Whether there is no body. Set by the chain, which has the body.
+    /// Whether there is no body. Set by `RequestFilters`, which holds the body.
     pub ends: bool,
     /// Source of random numbers.
     pub random: &'a dyn Fn() -> u32,
@@ -119,12 +120,13 @@ pub struct Asked<'a> {
 pub enum ResponseStep {
     /// Continue.
     Next,
-    /// Take the body, and call the filter again with up to this many of its bytes.
-    Hold(usize),
+    /// Read the response's body to its end, then call the filter again with up to this many of its bytes. The client
+    /// receives no body.
+    ReadBody(usize),
 }
 
 /// A response as filters see it.
-pub struct Answered<'a> {
+pub struct ResponseView<'a> {
     /// Status.
     pub status: &'a StatusCode,
     /// Headers.
@@ -137,7 +139,7 @@ pub struct Answered<'a> {
     pub count: &'a dyn Fn(Stat<'_>),
 }
 
-impl<'a> Asked<'a> {
+impl<'a> RequestView<'a> {
     /// The head, for matching conditions.
     pub fn head(&self, headers: &'a HeaderMap) -> Head<'a> {
         let Self { method, authority, target, scheme, .. } = *self;
@@ -150,7 +152,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Calls `with` with a GET request whose counters and random numbers are constant.
-    pub(in crate::filter) fn asked<T>(with: impl FnOnce(Asked<'_>) -> T) -> T {
+    pub(in crate::filter) fn with_request<T>(with: impl FnOnce(RequestView<'_>) -> T) -> T {
         let address: std::net::SocketAddr = "192.0.2.1:80".parse().unwrap();
         let subject = Subject {
             destination: address,
@@ -161,7 +163,7 @@ pub(super) mod tests {
             peer: None,
             head: None,
         };
-        with(Asked {
+        with(RequestView {
             method: &Method::GET,
             authority: "a",
             target: "/",

@@ -238,13 +238,13 @@ mod tests {
     use tokio::io::ReadBuf;
 
     /// Yields as many bytes as each read has room for, until all are delivered.
-    struct Plenty {
+    struct FullReader {
         left: usize,
         most: usize,
         reads: usize,
     }
 
-    impl AsyncRead for Plenty {
+    impl AsyncRead for FullReader {
         fn poll_read(
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
@@ -262,7 +262,7 @@ mod tests {
     fn read(length: usize, most: usize) -> (usize, usize) {
         let limits = Limits { bytes: 1024, count: 10 };
         let (mut reader, mut body) = (Reader::new(limits), Reading::Exact(length as u64));
-        let mut io = Plenty { left: length, most, reads: 0 };
+        let mut io = FullReader { left: length, most, reads: 0 };
         let (mut got, mut largest) = (0, 0);
         let mut context = Context::from_waker(Waker::noop());
         while let Poll::Ready(Some(frame)) = body.poll(&mut reader, &mut io, &mut context) {
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bulk_body_takes_few_reads_and_one_that_trickles_little_memory() {
+    fn a_fast_body_takes_few_reads_and_a_slow_one_little_memory() {
         let (reads, _) = read(1 << 20, usize::MAX);
         assert!(reads <= 20, "{reads} reads for 1 MiB");
         let (_, largest) = read(64 * 1024, 500);

@@ -95,7 +95,7 @@ mod tests {
         ];
         for (lines, expected) in table {
             assert_eq!(agreed(&request, &headers(lines)), expected, "{lines:?}");
-            assert!(!agreed(&headers(&[]), &headers(lines)), "nobody asked for {lines:?}");
+            assert!(!agreed(&headers(&[]), &headers(lines)), "the request did not ask for {lines:?}");
         }
     }
 }

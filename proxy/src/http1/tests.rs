@@ -69,26 +69,26 @@ fn chunks_and_trailers_pass_in_both_directions_through_any_pipe() {
     run(async {
         for pipe in [1, 5, 4096] {
             let (mut near, mut far) = between(pipe);
-            let asking = async {
+            let client = async {
                 near.write_all(b"POST / HTTP/1.1\r\nhost: a\r\nte: trailers\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n3;x=y\r\nyou\r\n0\r\nx-a: 1\r\n\r\n").await.unwrap();
                 until(&mut near, "x-b: 2\r\n\r\n").await
             };
-            let answering = async {
-                let asked = until(&mut far, "x-a: 1\r\n\r\n").await;
+            let server = async {
+                let request = until(&mut far, "x-a: 1\r\n\r\n").await;
                 far.write_all(
                     b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-b: 2\r\n\r\n",
                 )
                 .await
                 .unwrap();
-                asked
+                request
             };
-            let (answered, asked) = tokio::join!(asking, answering);
+            let (response, request) = tokio::join!(client, server);
             // A narrow pipe splits the same letters into more chunks.
             let letters =
                 |text: &str| text.split("\r\n\r\n").nth(1).unwrap().replace(|c: char| !c.is_alphabetic(), "");
-            assert_eq!((letters(&asked), letters(&answered)), ("hiyouxa".into(), "okxb".into()));
-            assert!(asked.ends_with("\r\n0\r\nx-a: 1\r\n\r\n"), "{asked}");
-            assert!(answered.ends_with("\r\n0\r\nx-b: 2\r\n\r\n"), "{answered}");
+            assert_eq!((letters(&request), letters(&response)), ("hiyouxa".into(), "okxb".into()));
+            assert!(request.ends_with("\r\n0\r\nx-a: 1\r\n\r\n"), "{request}");
+            assert!(response.ends_with("\r\n0\r\nx-b: 2\r\n\r\n"), "{response}");
         }
     });
 }
@@ -104,14 +104,14 @@ fn a_client_that_reads_nothing_until_it_has_sent_all_is_served() {
         spawn_local(async move {
             until(&mut far_in, "\r\n\r\n").await;
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n");
-            let answering = spawn_local(async move {
+            let server = spawn_local(async move {
                 far_out.write_all(head.as_bytes()).await.unwrap();
                 far_out.write_all(&vec![b'a'; LENGTH]).await.unwrap();
                 far_out
             });
             let mut body = vec![0; LENGTH];
             far_in.read_exact(&mut body).await.unwrap();
-            answering.await.unwrap();
+            server.await.unwrap();
         });
         let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {LENGTH}\r\n\r\n");
         near_out.write_all(head.as_bytes()).await.unwrap();

@@ -23,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub struct Client {
     sender: RefCell<SendRequest<Bytes>>,
     streams: Rc<Streams>,
-    /// Its drop tells the connection's task that no more requests will be sent.
+    /// When it is dropped, the connection's task knows that no more requests will be sent.
     _last_words: oneshot::Sender<()>,
 }
 

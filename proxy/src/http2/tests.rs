@@ -35,7 +35,7 @@ async fn sockets() -> (Stream, TcpStream) {
 }
 
 type Peer = h2::server::Connection<TcpStream, Bytes>;
-type Asked = (Request<h2::RecvStream>, SendResponse<Bytes>);
+type Received = (Request<h2::RecvStream>, SendResponse<Bytes>);
 
 /// Our client, and a server that allows this many concurrent streams.
 async fn client(streams: u32) -> (Client, Peer) {
@@ -47,9 +47,9 @@ async fn client(streams: u32) -> (Client, Peer) {
 }
 
 /// Responds to each request in a task of its own, until the connection ends.
-async fn answer<F: Future<Output = ()> + 'static>(mut peer: Peer, answer: impl Fn(Asked) -> F) {
-    while let Some(Ok(asked)) = peer.accept().await {
-        spawn_local(answer(asked));
+async fn respond<F: Future<Output = ()> + 'static>(mut peer: Peer, handler: impl Fn(Received) -> F) {
+    while let Some(Ok(request)) = peer.accept().await {
+        spawn_local(handler(request));
     }
 }
 
@@ -79,7 +79,7 @@ fn trailers() -> HeaderMap {
 fn bodies_longer_than_a_window_and_trailers_pass_in_both_directions() {
     run(async {
         let (client, peer) = client(100).await;
-        spawn_local(answer(peer, |(request, mut reply)| async move {
+        spawn_local(respond(peer, |(request, mut reply)| async move {
             let (data, trailers) = read(request.into_body()).await;
             let mut stream = reply.send_response(Response::new(()), false).unwrap();
             stream.send_data(data.unwrap().into(), false).unwrap();
@@ -108,7 +108,7 @@ fn channel() -> (mpsc::Sender<Frame<Bytes>>, impl http_body::Body<Data = Bytes, 
 fn a_response_may_arrive_before_the_end_of_its_request() {
     run(async {
         let (client, peer) = client(100).await;
-        spawn_local(answer(peer, |(request, mut reply)| async move {
+        spawn_local(respond(peer, |(request, mut reply)| async move {
             let mut stream = reply.send_response(Response::new(()), false).unwrap();
             let (data, _) = read(request.into_body()).await;
             stream.send_data(data.unwrap().into(), true).unwrap();
@@ -128,7 +128,7 @@ fn a_request_is_cancelled_when_its_response_is_dropped() {
         let (client, peer) = client(100).await;
         let (sender, receiver) = oneshot::channel();
         let sender = Rc::new(Cell::new(Some(sender)));
-        spawn_local(answer(peer, move |(request, mut reply)| {
+        spawn_local(respond(peer, move |(request, mut reply)| {
             let sender = sender.clone();
             async move {
                 let _stream = reply.send_response(Response::new(()), false).unwrap();
@@ -154,7 +154,7 @@ fn a_reset_response_is_complete_only_if_just_its_request_was_cut() {
     ] {
         run(async move {
             let (client, peer) = client(100).await;
-            spawn_local(answer(peer, move |(request, mut reply)| async move {
+            spawn_local(respond(peer, move |(request, mut reply)| async move {
                 let mut response = Response::builder();
                 if let Some(length) = length {
                     response = response.header("content-length", length);
@@ -185,7 +185,7 @@ fn a_reset_response_is_complete_only_if_just_its_request_was_cut() {
 fn a_response_whose_length_is_not_the_announced_one_fails() {
     run(async {
         let (client, peer) = client(100).await;
-        spawn_local(answer(peer, move |(_, mut reply)| async move {
+        spawn_local(respond(peer, move |(_, mut reply)| async move {
             let response = Response::builder().header("content-length", 10).body(()).unwrap();
             let mut stream = reply.send_response(response, false).unwrap();
             stream.send_data("abc".into(), true).unwrap();
@@ -201,7 +201,7 @@ fn a_head_that_is_too_large_is_not_passed_on() {
     for (count, bytes, passes) in [(100, 1, true), (101, 1, false), (1, 61_000, true), (1, 62_000, false)] {
         run(async move {
             let (client, peer) = client(100).await;
-            spawn_local(answer(peer, move |(_, mut reply)| async move {
+            spawn_local(respond(peer, move |(_, mut reply)| async move {
                 let value = "x".repeat(bytes);
                 let names = (0..count).map(|i| format!("x-{i}"));
                 let response = names.fold(Response::builder(), |all, name| all.header(name, &value));
@@ -216,10 +216,10 @@ fn a_head_that_is_too_large_is_not_passed_on() {
 }
 
 #[test]
-fn a_message_with_two_lengths_is_none() {
+fn a_message_with_two_lengths_is_refused() {
     run(async {
         let (client, peer) = client(100).await;
-        spawn_local(answer(peer, move |(_, mut reply)| async move {
+        spawn_local(respond(peer, move |(_, mut reply)| async move {
             let response = Response::builder().header("content-length", 1).header("content-length", 2);
             reply
                 .send_response(response.body(()).unwrap(), false)
@@ -227,7 +227,7 @@ fn a_message_with_two_lengths_is_none() {
                 .send_data("x".into(), true)
                 .unwrap();
         }));
-        let Err((Failure::Stream(error), None)) = client.send(get()).await else { panic!("an answer") };
+        let Err((Failure::Stream(error), None)) = client.send(get()).await else { panic!("a response") };
         assert_eq!(error.reason(), Some(Reason::PROTOCOL_ERROR));
 
         let (mut sender, _close, _) = server(|_| async { Response::new(Full::from("ok")) }).await;
@@ -250,7 +250,7 @@ fn a_request_whose_body_fails_is_reset_for_the_reason_that_its_source_gives() {
         let (client, peer) = client(100).await;
         let (sender, receiver) = oneshot::channel();
         let sender = Rc::new(Cell::new(Some(sender)));
-        spawn_local(answer(peer, move |(request, _reply)| {
+        spawn_local(respond(peer, move |(request, _reply)| {
             let sender = sender.clone();
             async move {
                 let error = read(request.into_body()).await.0.unwrap_err();
@@ -287,7 +287,7 @@ fn a_connection_with_goaway_returns_unsent_requests() {
 fn a_connection_observes_the_servers_limit_on_streams() {
     run(async {
         let (client, peer) = client(2).await;
-        spawn_local(answer(peer, |(_, mut reply)| async move {
+        spawn_local(respond(peer, |(_, mut reply)| async move {
             let mut stream = reply.send_response(Response::new(()), false).unwrap();
             stream.reserve_capacity(1);
             std::future::pending::<()>().await;
@@ -307,7 +307,7 @@ fn a_connection_observes_the_servers_limit_on_streams() {
 fn a_dropped_client_closes_its_connection_after_the_last_stream() {
     run(async {
         let (client, peer) = client(100).await;
-        let serving = spawn_local(answer(peer, |(_, mut reply)| async move {
+        let serving = spawn_local(respond(peer, |(_, mut reply)| async move {
             reply.send_response(Response::new(()), false).unwrap().send_data("x".into(), true).unwrap();
         }));
         let (response, slot) = client.send(get()).await.map_err(|(e, _)| e).unwrap();
@@ -330,7 +330,7 @@ async fn a_silently_dead_server_is_detected_while_a_request_waits() {
         let started = tokio::time::Instant::now();
         let (failure, _) = client.send(get()).await.map(drop).unwrap_err();
         assert!(matches!(failure, Failure::Stream(error) if error.is_io()));
-        assert_eq!(started.elapsed().as_secs(), 50, "an interval and the time for an answer");
+        assert_eq!(started.elapsed().as_secs(), 50, "an interval and the time for a response");
         assert!(client.is_closed());
         silent.await.unwrap();
     };
@@ -374,9 +374,9 @@ async fn a_head_that_does_not_come_to_its_end_ends_the_connection_however_steadi
         .await;
 }
 
-/// Our server, which responds with `answer`, and a client.
+/// Our server, whose responses come from `handler`, and a client.
 async fn server<F: Future<Output = Response<Full<Bytes>>> + 'static>(
-    answer: impl Fn(Request<super::Body>) -> F + 'static,
+    handler: impl Fn(Request<super::Body>) -> F + 'static,
 ) -> (h2::client::SendRequest<Bytes>, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
     let (near, far) = sockets().await;
     let (close, mut closing) = oneshot::channel::<()>();
@@ -390,8 +390,8 @@ async fn server<F: Future<Output = Response<Full<Bytes>>> + 'static>(
             loop {
                 match connection.poll_next(context) {
                     Poll::Ready(Some((request, reply))) => {
-                        let answer = answer(request);
-                        spawn_local(async move { reply.send(pin!(answer)).await });
+                        let response = handler(request);
+                        spawn_local(async move { reply.send(pin!(response)).await });
                     }
                     Poll::Ready(None) => return Poll::Ready(()),
                     Poll::Pending => return Poll::Pending,

@@ -102,10 +102,10 @@ mod tests {
     }
 
     #[test]
-    fn a_response_to_something_else_is_refused() {
+    fn a_response_to_another_query_is_refused() {
         let sent = query("db.", RecordType::A).unwrap();
         let other = query("web.", RecordType::A).unwrap();
-        assert!(Response::read(&sent, &sent).is_err(), "a question is no response");
+        assert!(Response::read(&sent, &sent).is_err(), "a query is not a response");
         assert!(Response::read(&sent, &response_to(&other, |_| {})).is_err());
         assert!(Response::read(&sent, &response_to(&sent, |reply| reply.metadata.id ^= 1)).is_err());
         assert!(Response::read(&sent, b"").is_err());

@@ -10,36 +10,36 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
 /// Fills the response to a query; the flag is `true` over TCP.
-type Say = fn(&str, RecordType, bool, &mut Message);
+type Responder = fn(&str, RecordType, bool, &mut Message);
 
 struct Fixture {
-    asked: Arc<Mutex<Vec<String>>>,
+    queries: Arc<Mutex<Vec<String>>>,
     folder: tempfile::TempDir,
     servers: NameServers,
     resolv: ResolvConf,
 }
 
-fn reply(packet: &[u8], over_tcp: bool, say: Say, asked: &Mutex<Vec<String>>) -> Vec<u8> {
+fn reply(packet: &[u8], over_tcp: bool, respond: Responder, queries: &Mutex<Vec<String>>) -> Vec<u8> {
     let question = Message::from_vec(packet).unwrap();
     let query = question.queries[0].clone();
     let mut reply = Message::new(question.metadata.id, MessageType::Response, question.metadata.op_code);
     reply.add_query(query.clone());
-    asked.lock().unwrap().push(format!("{} {}", query.name(), query.query_type()));
-    say(&query.name().to_string(), query.query_type(), over_tcp, &mut reply);
+    queries.lock().unwrap().push(format!("{} {}", query.name(), query.query_type()));
+    respond(&query.name().to_string(), query.query_type(), over_tcp, &mut reply);
     reply.to_vec().unwrap()
 }
 
 impl Fixture {
-    async fn new(say: Say) -> Self {
+    async fn new(respond: Responder) -> Self {
         let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address: SocketAddr = udp.local_addr().unwrap();
         let tcp = TcpListener::bind(address).await.unwrap();
-        let asked = Arc::new(Mutex::new(vec![]));
-        let (log, other) = (asked.clone(), asked.clone());
+        let queries = Arc::new(Mutex::new(vec![]));
+        let (log, other) = (queries.clone(), queries.clone());
         tokio::spawn(async move {
             let mut packet = [0; 512];
             while let Ok((length, from)) = udp.recv_from(&mut packet).await {
-                udp.send_to(&reply(&packet[..length], false, say, &log), from).await.unwrap();
+                udp.send_to(&reply(&packet[..length], false, respond, &log), from).await.unwrap();
             }
         });
         tokio::spawn(async move {
@@ -47,14 +47,14 @@ impl Fixture {
                 let length = stream.read_u16().await.unwrap();
                 let mut packet = vec![0; length.into()];
                 stream.read_exact(&mut packet).await.unwrap();
-                let reply = reply(&packet, true, say, &other);
+                let reply = reply(&packet, true, respond, &other);
                 stream.write_u16(u16::try_from(reply.len()).unwrap()).await.unwrap();
                 stream.write_all(&reply).await.unwrap();
             }
         });
         let resolv = ResolvConf { servers: vec![address], search: vec!["shop".into()], dots: 1 };
         let servers = NameServers::new(&resolv, None, None);
-        Self { asked, folder: tempfile::tempdir().unwrap(), servers, resolv }
+        Self { queries, folder: tempfile::tempdir().unwrap(), servers, resolv }
     }
 
     async fn of(&self, name: &str, family: AddressFamily) -> Result<Addresses, String> {
@@ -88,17 +88,17 @@ async fn each_family_sends_its_queries_and_keeps_preferred_addresses() {
         (AddressFamily::All, &["10.0.0.1", "10.0.0.2", "fd::1"], 5, 2),
     ];
     for (family, addresses, ttl, questions) in table {
-        fixture.asked.lock().unwrap().clear();
+        fixture.queries.lock().unwrap().clear();
         let found = fixture.of("db.", *family).await.unwrap();
         let expected = Addresses { list: list(addresses), ttl: Some(Duration::from_secs(*ttl)) };
         assert_eq!(found, expected, "{family:?}");
-        assert_eq!(fixture.asked.lock().unwrap().len(), *questions, "{family:?}");
+        assert_eq!(fixture.queries.lock().unwrap().len(), *questions, "{family:?}");
     }
 }
 
 #[tokio::test]
 async fn a_lookup_fails_only_if_all_families_fail() {
-    let half: Say = |name, kind, over_tcp, reply| {
+    let half: Responder = |name, kind, over_tcp, reply| {
         if kind == RecordType::A {
             both(name, kind, over_tcp, reply);
         } else {
@@ -114,7 +114,7 @@ async fn a_lookup_fails_only_if_all_families_fail() {
 
 #[tokio::test]
 async fn truncated_responses_are_retried_over_tcp() {
-    let cut: Say = |name, kind, over_tcp, reply| {
+    let cut: Responder = |name, kind, over_tcp, reply| {
         if over_tcp {
             both(name, kind, over_tcp, reply);
         } else {
@@ -123,12 +123,12 @@ async fn truncated_responses_are_retried_over_tcp() {
     };
     let fixture = Fixture::new(cut).await;
     assert_eq!(fixture.of("db.", AddressFamily::V4).await.unwrap().list.len(), 2);
-    assert_eq!(fixture.asked.lock().unwrap().len(), 2);
+    assert_eq!(fixture.queries.lock().unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn hosts_come_first_and_short_names_are_completed() {
-    let completed: Say = |name, kind, over_tcp, reply| match name {
+    let completed: Responder = |name, kind, over_tcp, reply| match name {
         "db.shop." => both(name, kind, over_tcp, reply),
         _ => reply.metadata.response_code = ResponseCode::NXDomain,
     };
@@ -138,9 +138,9 @@ async fn hosts_come_first_and_short_names_are_completed() {
     let resolver = Resolver { hosts, resolv_conf: "/nonexistent".into(), mark: None };
     let of = |name: &'static str| resolver.look_up_at(name, AddressFamily::V4, &fixture.resolv);
     assert_eq!(of("web").await.unwrap(), Addresses { list: list(&["10.9.9.9"]), ttl: None });
-    assert!(fixture.asked.lock().unwrap().is_empty());
+    assert!(fixture.queries.lock().unwrap().is_empty());
     assert_eq!(of("db").await.unwrap().list.len(), 2);
     assert_eq!(of("gone.example").await.unwrap(), Addresses::default());
-    let asked = fixture.asked.lock().unwrap().join(", ");
-    assert_eq!(asked, "db.shop. A, gone.example. A, gone.example.shop. A");
+    let queries = fixture.queries.lock().unwrap().join(", ");
+    assert_eq!(queries, "db.shop. A, gone.example. A, gone.example.shop. A");
 }

@@ -42,9 +42,9 @@ pub(super) async fn serve(
     let taking = handed_over(&thread, listener.clone(), captured);
     let destination = original.unwrap_or(local);
     let mut stream = Prefixed::new(socket);
-    let seen = match look(&taking, &mut stream, destination).await.transpose() {
+    let seen = match inspect(&taking, &mut stream, destination).await.transpose() {
         Some(seen) => seen,
-        None => late(&thread, &taking, &mut stream, (destination, peer)).await,
+        None => inspect_slow_client(&thread, &taking, &mut stream, (destination, peer)).await,
     };
     let seen = match seen {
         Ok(seen) => seen,
@@ -63,9 +63,9 @@ pub(super) async fn serve(
         return crate::io::reset(stream.socket());
     };
     let server_name = seen.server_name.map(Into::into);
-    let caller = Caller { peer, own: local, destination, original, server_name, began };
+    let client = Client { peer, own: local, destination, original, server_name, began };
     let Some((stream, connection)) =
-        identified(&thread, &taking, chain.clone(), stream, caller, &stats).await
+        identified(&thread, &taking, chain.clone(), stream, client, &stats).await
     else {
         return;
     };
@@ -117,7 +117,7 @@ fn inside_tls() -> Sniffed {
 /// Inspects the first bytes of a connection; `None`: too few arrived in time. An inbound connection is not inspected
 /// where its bytes decide nothing, as on TCP ports without mutual TLS. An outbound connection always is, because
 /// access logs show its server name.
-async fn look(
+async fn inspect(
     listener: &Listener,
     stream: &mut Prefixed,
     destination: SocketAddr,
@@ -141,7 +141,7 @@ fn handed_over(thread: &Thread, listener: Arc<Listener>, captured: Option<Socket
 /// chain. If the chain is HTTP, in plaintext or inside TLS, the client sends first and is merely slow, as happens
 /// under load. Treating its later ClientHello as plaintext would fail the connection, so this waits for the client's
 /// bytes.
-async fn late(
+async fn inspect_slow_client(
     thread: &Thread,
     listener: &Listener,
     stream: &mut Prefixed,
@@ -150,18 +150,18 @@ async fn late(
     let silent = Sniffed::default();
     let inside_tls = inside_tls();
     let choose = |seen| chain::choose(listener, destination, peer, seen);
-    let patience = match choose(&silent).or_else(|| choose(&inside_tls)).map(|chain| &chain.protocol) {
-        Some(Protocol::Http(http)) => http::patience(&http.model),
+    let timeout = match choose(&silent).or_else(|| choose(&inside_tls)).map(|chain| &chain.protocol) {
+        Some(Protocol::Http(http)) => http::first_bytes_timeout(&http.model),
         Some(Protocol::Tcp(_)) | None => return Ok(silent),
     };
     let inbound = listener.model.direction == Direction::Inbound;
-    let limits = Limits { idle: Some(patience), ..Limits::default() };
+    let limits = Limits { idle: Some(timeout), ..Limits::default() };
     let waiting = thread.live.add((listener.name.clone(), None, inbound), limits, now());
     let looking = identify::inspect_late(stream, listener.model.inspect);
     waiting.before(State::Draining, looking).await.unwrap_or(Err(InspectError::Timeout))
 }
 
-struct Caller {
+struct Client {
     peer: SocketAddr,
     /// The proxy's address.
     own: SocketAddr,
@@ -177,7 +177,7 @@ async fn identified(
     listener: &Listener,
     chain: Arc<Chain>,
     stream: Prefixed,
-    caller: Caller,
+    client: Client,
     stats: &ListenerStats,
 ) -> Option<(Stream, Downstream)> {
     let inbound = listener.model.direction == Direction::Inbound;
@@ -186,18 +186,18 @@ async fn identified(
         thread: thread.clone(),
         live,
         reporter: if inbound { Reporter::Destination } else { Reporter::Source },
-        peer: caller.peer,
-        local: caller.destination,
-        original: caller.original,
+        peer: client.peer,
+        local: client.destination,
+        original: client.original,
         tls: chain.tls.is_some(),
         session: None,
-        server_name: caller.server_name,
+        server_name: client.server_name,
         client: None,
         principal: 0,
-        peer_number: if inbound { thread.telemetry.peer(caller.peer.ip()) } else { 0 },
+        peer_number: if inbound { thread.telemetry.peer(client.peer.ip()) } else { 0 },
         certificate: None,
         number: crate::io::number(),
-        own: caller.own,
+        own: client.own,
         handshake: None,
         certificates: None,
         chain: chain.clone(),
@@ -206,7 +206,7 @@ async fn identified(
     let accepted = match tokio::time::timeout(HANDSHAKE, identify::accept(stream, tls)).await {
         Ok(Ok(accepted)) => accepted,
         Ok(Err(error)) => {
-            failed(listener, caller.peer, &error, stats);
+            failed(listener, client.peer, &error, stats);
             return None;
         }
         Err(_) => {
@@ -228,7 +228,7 @@ async fn identified(
         connection.server_name = accepted.server_name.or(connection.server_name);
     }
     (connection.client, connection.session) = (accepted.client, accepted.session);
-    connection.handshake = Some(now().saturating_duration_since(caller.began));
+    connection.handshake = Some(now().saturating_duration_since(client.began));
     if chain.logs().iter().any(Log::needs_certificates) {
         let local = tls.own.leaf(connection.server_name.as_deref());
         connection.certificates = Some(Rc::new(Certificates {

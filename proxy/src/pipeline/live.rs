@@ -15,29 +15,29 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 pub(super) struct Registry {
     entries: RefCell<Vec<Weak<Entry>>>,
-    places: Rc<Places>,
+    counts: Rc<ConnectionCounts>,
     /// When to look for idle connections again.
-    look: Cell<Look>,
+    scan: Cell<ScanPacing>,
     /// Set once the proxy drains; connections added later are drained too.
-    ending: Cell<Option<Ending>>,
+    drain: Cell<Option<ProxyDrain>>,
 }
 
 /// Number of connections, counted as they open and close, because accepting a connection must not scan all of them.
 #[derive(Default)]
-struct Places {
+struct ConnectionCounts {
     open: Cell<usize>,
     /// Connections asked to close to make room for others.
     leaving: Cell<usize>,
 }
 
 /// A connection's share in the count, released on drop.
-struct Place {
-    all: Rc<Places>,
+struct CountedConnection {
+    all: Rc<ConnectionCounts>,
     leaves: Cell<bool>,
 }
 
-impl Place {
-    fn take(all: &Rc<Places>) -> Self {
+impl CountedConnection {
+    fn take(all: &Rc<ConnectionCounts>) -> Self {
         all.open.set(all.open.get() + 1);
         Self { all: all.clone(), leaves: Cell::new(false) }
     }
@@ -56,7 +56,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for CountedConnection {
     fn drop(&mut self) {
         self.all.open.set(self.all.open.get() - 1);
         if self.leaves.get() {
@@ -68,28 +68,28 @@ impl Drop for Place {
 /// When to look for idle connections. Each look scans all connections. A scan that finds as many as requested has paid
 /// for itself. After one that finds fewer, the next scan waits; otherwise each refused connection would cost a scan.
 #[derive(Debug, Clone, Copy, Default)]
-struct Look {
+struct ScanPacing {
     not_before: Option<Instant>,
 }
 
-impl Look {
-    fn is_worth_it(self, now: Instant) -> bool {
+impl ScanPacing {
+    fn is_due(self, now: Instant) -> bool {
         self.not_before.is_none_or(|at| now >= at)
     }
 
     fn after(found: usize, wanted: usize, now: Instant) -> Self {
-        Self { not_before: (found < wanted).then(|| now + LOOK_AGAIN) }
+        Self { not_before: (found < wanted).then(|| now + SCAN_PAUSE) }
     }
 }
 
 /// How the proxy drains.
 #[derive(Debug, Clone, Copy)]
-struct Ending {
+struct ProxyDrain {
     cut_at: Instant,
     inbound_only: bool,
 }
 
-impl Ending {
+impl ProxyDrain {
     fn concerns(self, entry: &Entry) -> bool {
         entry.inbound || !self.inbound_only
     }
@@ -102,7 +102,7 @@ pub(super) struct Entry {
     pub(super) chain: Option<Arc<Chain>>,
     pub(super) inbound: bool,
     limits: Limits,
-    place: Place,
+    counted: CountedConnection,
     began: Instant,
     last: Cell<Instant>,
     busy: Cell<u32>,
@@ -114,10 +114,10 @@ pub(super) struct Entry {
     pub(super) streams: Watches,
     resets: Resets,
     /// Whether draining can be announced at once (HTTP/2 and TCP) instead of with the next response (HTTP/1).
-    told_at_once: Cell<bool>,
+    announces_at_once: Cell<bool>,
     cut_at: Cell<Option<Instant>>,
     /// Since when the connection is idle and asked to close.
-    parting: Cell<Option<Instant>>,
+    closing_since: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
     flush: RefCell<Option<Box<dyn Fn()>>>,
 }
@@ -167,7 +167,7 @@ impl Registry {
             chain,
             inbound,
             limits,
-            place: Place::take(&self.places),
+            counted: CountedConnection::take(&self.counts),
             began: now,
             last: Cell::new(now),
             busy: Cell::new(0),
@@ -176,15 +176,15 @@ impl Registry {
             silent: Cell::new(false),
             streams: Watches::default(),
             resets: Resets::default(),
-            told_at_once: Cell::new(false),
+            announces_at_once: Cell::new(false),
             cut_at: Cell::new(None),
-            parting: Cell::new(None),
+            closing_since: Cell::new(None),
             waker: RefCell::default(),
             flush: RefCell::default(),
         });
         // The connection was accepted before draining began, but is only added now that its client has sent bytes.
-        if let Some(ending) = self.ending.get().filter(|ending| ending.concerns(&entry)) {
-            entry.drain(ending.cut_at);
+        if let Some(drain) = self.drain.get().filter(|drain| drain.concerns(&entry)) {
+            entry.drain(drain.cut_at);
         }
         let mut entries = self.entries.borrow_mut();
         // Remove dead entries only when the vector is full, so that adding stays cheap.
@@ -197,12 +197,12 @@ impl Registry {
 
     /// Number of open connections.
     pub(super) fn count(&self) -> usize {
-        self.places.open.get()
+        self.counts.open.get()
     }
 
     /// Number of open connections without those that were asked to close to make room.
     pub(super) fn staying(&self) -> usize {
-        self.places.open.get() - self.places.leaving.get()
+        self.counts.open.get() - self.counts.leaving.get()
     }
 
     /// Drains the connections that `which` selects. Those still open at `cut_at` are cut.
@@ -217,21 +217,21 @@ impl Registry {
     /// Drains all connections, or only the inbound ones, including those that are added later. Those still open at
     /// `cut_at` are cut.
     pub(super) fn end(&self, cut_at: Instant, inbound_only: bool) {
-        let ending = Ending { cut_at, inbound_only };
-        self.ending.set(Some(ending));
-        self.drain(cut_at, |entry| ending.concerns(entry));
+        let drain = ProxyDrain { cut_at, inbound_only };
+        self.drain.set(Some(drain));
+        self.drain(cut_at, |entry| drain.concerns(entry));
     }
 
     /// Asks up to `wanted` idle connections to close, to make room for others: first those that never had a request,
     /// then those that have been idle longest. Returns whether any connection was asked to close. After a scan that
-    /// found fewer than `wanted`, returns false without another scan for `LOOK_AGAIN`.
+    /// found fewer than `wanted`, returns false without another scan for `SCAN_PAUSE`.
     pub(super) fn make_room(&self, wanted: usize, now: Instant) -> bool {
-        if !self.look.get().is_worth_it(now) {
+        if !self.scan.get().is_due(now) {
             return false;
         }
         let mut idle = self.all();
         idle.retain(|entry| entry.busy.get() == 0 && entry.state.get() == State::Open);
-        self.look.set(Look::after(idle.len(), wanted, now));
+        self.scan.set(ScanPacing::after(idle.len(), wanted, now));
         if idle.len() > wanted {
             idle.select_nth_unstable_by_key(wanted, |entry| {
                 let last = entry.last.get();
@@ -240,7 +240,7 @@ impl Registry {
             idle.truncate(wanted);
         }
         for entry in &idle {
-            entry.place.leave();
+            entry.counted.leave();
             entry.become_at_least(State::Closing);
         }
         !idle.is_empty()
@@ -293,7 +293,7 @@ impl Entry {
     }
 
     /// Whether the connection was cut because nothing moved.
-    pub(super) fn fell_silent(&self) -> bool {
+    pub(super) fn is_timed_out(&self) -> bool {
         self.silent.get()
     }
 
@@ -303,7 +303,7 @@ impl Entry {
     }
 
     /// Drops a stream because nothing moved on it.
-    pub(super) fn silence<T>(&self, stream: T) {
+    pub(super) fn drop_idle_stream<T>(&self, stream: T) {
         let before = self.silent.replace(true);
         drop(stream);
         self.silent.set(before);
@@ -311,15 +311,15 @@ impl Entry {
 
     /// Counts the end of a request; `premature` if the client reset it soon after it began. Returns whether the
     /// connection must be closed because the client resets too many requests: at least half of them, judged once
-    /// `JUDGED` have ended, or earlier if good requests cannot outweigh the bad ones by then.
-    pub(super) fn judge(&self, premature: bool) -> bool {
+    /// `RESET_SAMPLE` have ended, or earlier if good requests cannot outweigh the bad ones by then.
+    pub(super) fn count_reset(&self, premature: bool) -> bool {
         let resets = &self.resets;
         if resets.over.get() {
             return false;
         }
         resets.ended.set(resets.ended.get().saturating_add(1));
         resets.premature.set(resets.premature.get().saturating_add(u32::from(premature)));
-        premature && resets.premature.get().saturating_mul(2) >= resets.ended.get().max(JUDGED)
+        premature && resets.premature.get().saturating_mul(2) >= resets.ended.get().max(RESET_SAMPLE)
     }
 
     /// Cuts the connection.
@@ -328,18 +328,18 @@ impl Entry {
     }
 
     /// Stops counting resets: the connection is ending, so they say nothing about the client.
-    pub(super) fn over(&self) {
+    pub(super) fn stop_counting_resets(&self) {
         self.resets.over.set(true);
     }
 
     /// Whether counting has stopped because the connection ends.
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn counts_no_resets(&self) -> bool {
         self.resets.over.get()
     }
 
     /// Declares that the protocol can announce the end of requests without closing (HTTP/2), or has no requests (TCP).
-    pub(super) fn tell_at_once(&self) {
-        self.told_at_once.set(true);
+    pub(super) fn announce_drain_at_once(&self) {
+        self.announces_at_once.set(true);
         // The connection may have begun to drain during its TLS handshake.
         if self.is_draining() {
             self.become_at_least(State::Closing);
@@ -353,7 +353,7 @@ impl Entry {
 
     /// Records that a request begins.
     pub(super) fn begin(&self, now: Instant) {
-        self.place.stay();
+        self.counted.stay();
         self.busy.set(self.busy.get() + 1);
         self.last.set(now);
     }
@@ -379,7 +379,7 @@ impl Entry {
         let cut_at = self.cut_at.get().map_or(cut_at, |known| known.min(cut_at));
         self.cut_at.set(Some(cut_at));
         self.last.set(self.last.get().max(self.began));
-        self.become_at_least(if self.told_at_once.get() { State::Closing } else { State::Draining });
+        self.become_at_least(if self.announces_at_once.get() { State::Closing } else { State::Draining });
     }
 
     fn tick(&self, now: Instant) {
@@ -396,17 +396,17 @@ impl Entry {
             self.become_at_least(State::Closing);
         }
         if self.busy.get() > 0 {
-            self.parting.set(None);
+            self.closing_since.set(None);
             if past(self.limits.stream_idle, quiet) {
                 self.silent.set(true);
                 self.become_at_least(State::Cut);
             }
-        } else if past(self.limits.idle, quiet) || (self.is_draining() && quiet >= LAST_CALL) {
+        } else if past(self.limits.idle, quiet) || (self.is_draining() && quiet >= DRAIN_GRACE) {
             self.become_at_least(State::Closing);
             // An HTTP/2 peer is pinged to confirm that it has seen the GOAWAY. One that does not respond is cut too.
-            let since = self.parting.get().unwrap_or(now);
-            self.parting.set(Some(since));
-            if now.saturating_duration_since(since) >= GOODBYE {
+            let since = self.closing_since.get().unwrap_or(now);
+            self.closing_since.set(Some(since));
+            if now.saturating_duration_since(since) >= CLOSE_GRACE {
                 self.become_at_least(State::Cut);
             }
         }
@@ -424,14 +424,14 @@ impl Entry {
 
 /// How long an idle HTTP/1 connection of a draining listener stays open. A request already on its way is served, and
 /// its response announces the close; otherwise it would meet a closed connection.
-const LAST_CALL: Duration = Duration::from_secs(1);
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
 /// Pause between scans for idle connections when there are few, so that scanning takes at most a few percent of the
 /// time.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const SCAN_PAUSE: Duration = Duration::from_millis(100);
 /// How long an idle connection has to close before it is cut.
-const GOODBYE: Duration = Duration::from_secs(2);
+const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// Number of requests after which an HTTP/2 connection is judged by its share of early resets, as in Envoy.
-const JUDGED: u32 = 500;
+const RESET_SAMPLE: u32 = 500;
 
 #[cfg(test)]
 mod tests {
@@ -497,12 +497,12 @@ mod tests {
         assert!(!registry.make_room(2, start));
         // A connection that becomes idle meanwhile is found by the next scan, and no scan happens before.
         busy[0].end(start);
-        let again = start + LOOK_AGAIN;
+        let again = start + SCAN_PAUSE;
         let before = again.checked_sub(Duration::from_millis(1)).unwrap();
         assert!(!registry.make_room(2, before) && busy[0].state.get() == State::Open);
         assert!(registry.make_room(2, again) && busy[0].state.get() == State::Closing);
         assert!(!registry.make_room(2, again), "there was one where two were wanted");
-        // It counts as closed although closing takes time, so that no other connection is closed for the same place.
+        // It counts as closed although closing takes time, so that no other connection is closed in its place.
         assert_eq!((registry.count(), registry.staying()), (10, 9));
         // A client that sends more requests instead keeps its connection.
         busy[0].begin(again);
@@ -519,11 +519,11 @@ mod tests {
             let registry = Registry::default();
             let entry = add(&registry, true, now);
             if greeted_first {
-                entry.tell_at_once();
+                entry.announce_drain_at_once();
             }
             registry.drain(now + Duration::from_secs(10), |_| true);
             if !greeted_first {
-                entry.tell_at_once();
+                entry.announce_drain_at_once();
             }
             assert_eq!(entry.state(&context), State::Closing);
         }

@@ -67,7 +67,7 @@ impl Refusal {
 
     /// The upstream ended its response before it was complete.
     pub(super) fn broken_off(cut: Cut) -> Self {
-        let (_, _, reason) = told(cut);
+        let (_, _, reason) = report(cut);
         let details = format!("upstream_reset_after_response_started{{{}}}", reason.replace(' ', "_"));
         Self { details: details.into(), ..Self::cut(cut) }
     }
@@ -118,7 +118,7 @@ impl Refusal {
     }
 
     fn cut(cut: Cut) -> Self {
-        let (status, flags, reason) = told(cut);
+        let (status, flags, reason) = report(cut);
         Self::before_headers(status, flags, reason, None)
     }
 
@@ -139,7 +139,7 @@ impl Refusal {
 }
 
 /// How an early end by the upstream is reported: the status if no response has begun, the flags and the reason.
-fn told(cut: Cut) -> (u16, Flags, &'static str) {
+fn report(cut: Cut) -> (u16, Flags, &'static str) {
     match cut {
         Cut::Protocol => (502, Flags::UPE, "protocol error"),
         Cut::Refused => (503, Flags::UR, "remote refused stream reset"),
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_are_told_in_envoys_words() {
+    fn errors_have_envoys_wording() {
         let refused = std::io::Error::from_raw_os_error(111);
         let cases = [
             (SendError::Closed { sent: true, reused: true }, 503, "UC", "connection termination"),

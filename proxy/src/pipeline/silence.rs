@@ -105,6 +105,6 @@ mod tests {
             assert!(!busy.is_silent(&context));
         }
         drop((still, busy));
-        assert!(!watches.tick(start, limit), "streams that are gone are forgotten");
+        assert!(!watches.tick(start, limit), "dropped streams are forgotten");
     }
 }

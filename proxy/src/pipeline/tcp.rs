@@ -3,7 +3,7 @@
 
 use super::downstream::Downstream;
 use super::live::State;
-use super::upstream::{Busy, Connected, Host, Upstream};
+use super::upstream::{ActiveGuard, Host, OpenConnection, Upstream};
 use super::world::now;
 use crate::flow::extra::{Attempted, Extra};
 use crate::flow::flags::Flags;
@@ -78,7 +78,7 @@ async fn upstream(
     connection: &Rc<Downstream>,
     tcp: &Tcp,
     counted: &Counted,
-) -> Result<(Stream, Busy), Refusal> {
+) -> Result<(Stream, ActiveGuard), Refusal> {
     let thread = &connection.thread;
     let none = http::HeaderMap::new();
     let missing = || Refusal::no_cluster(503);
@@ -101,11 +101,11 @@ async fn upstream(
         });
         match dial(connection, &upstream, &host, counted).await {
             Ok(connected) => {
-                upstream.note(&host, Verdict::Good);
+                upstream.record_verdict(&host, Verdict::Good);
                 return Ok(connected);
             }
             Err(error) => {
-                upstream.note(&host, Verdict::GatewayError);
+                upstream.record_verdict(&host, Verdict::GatewayError);
                 refusal = error;
                 if attempt == most && refusal.flags.contains(Flags::UF) {
                     refusal.flags |= Flags::URX_LAST;
@@ -121,7 +121,7 @@ async fn dial(
     upstream: &Upstream,
     host: &Rc<Host>,
     counted: &Counted,
-) -> Result<(Stream, Busy), Refusal> {
+) -> Result<(Stream, ActiveGuard), Refusal> {
     let thread = &connection.thread;
     let limit = upstream.cluster().model.limits.max_connections;
     let Some(permit) = upstream.permit(limit, |g| &g.connections) else {
@@ -134,9 +134,9 @@ async fn dial(
     };
     let keeps_certificates = counted.detail.borrow().extra.is_some();
     let dial = Dial { keeps_certificates, ..upstream.dial(host, None, thread.mark) };
-    let asked = now();
+    let started = now();
     let (stream, opened) = connect(&dial).await.map_err(failed)?;
-    counted.extra(|extra| extra.leased(&Rc::new(opened), now() - asked));
+    counted.extra(|extra| extra.leased(&Rc::new(opened), now() - started));
     let leaf = stream.peer_certificates().first();
     let peer = leaf.and_then(|leaf| api::identity::peer_identity(leaf).ok());
     if connection.reporter == Reporter::Source {
@@ -147,9 +147,9 @@ async fn dial(
         });
     }
     counted.detail.borrow_mut().upstream_local = stream.socket().local_addr().ok();
-    let mut busy = host.begin(upstream, false);
-    busy.hold(Connected::new(upstream, permit));
-    Ok((stream, busy))
+    let mut active = host.begin(upstream, false);
+    active.keep(OpenConnection::new(upstream, permit));
+    Ok((stream, active))
 }
 
 /// The metrics of a connection, recorded in parts while it is open.

@@ -6,7 +6,7 @@ use crate::balance::ejection::Ejecting;
 use crate::balance::{PickContext, another};
 use crate::io::{now, uptime};
 use crate::policy::retry::Outcome;
-use crate::send::{Flavor, Pool, Settings, connect::Dial};
+use crate::send::{ConnectionKind, Pool, Settings, connect::Dial};
 use crate::snapshot::cluster::{Cluster, Endpoints, Gauge, Gauges, Target};
 use crate::snapshot::health::{Verdict, may_eject};
 use crate::telemetry::stats::ClusterStats;
@@ -51,18 +51,18 @@ impl Host {
 }
 
 /// An active request or connection at an endpoint.
-pub(super) struct Busy {
+pub(super) struct ActiveGuard {
     host: Rc<Host>,
     stats: Arc<ClusterStats>,
     http: bool,
-    connected: Option<Connected>,
+    connected: Option<OpenConnection>,
 }
 
 /// A unit taken from a limit, returned on drop.
-pub(super) struct Permit(Option<(Arc<Gauges>, Which)>);
+pub(super) struct Permit(Option<(Arc<Gauges>, SelectGauge)>);
 
 /// Selects one of a cluster's limits.
-type Which = fn(&Gauges) -> &Gauge;
+type SelectGauge = fn(&Gauges) -> &Gauge;
 
 impl Upstream {
     pub(super) fn new(cluster: Arc<Cluster>, last: Option<&Rc<Self>>, thread: &Local) -> Rc<Self> {
@@ -145,13 +145,13 @@ impl Upstream {
         self.endpoints.as_ref()
     }
 
-    /// Chooses an endpoint that has not been tried, with up to `looks` picks; `None`: there is none.
+    /// Chooses an endpoint that has not been tried, with up to `reselections` picks; `None`: there is none.
     pub(super) fn choose(
         &self,
         thread: &Local,
         hash: Option<u64>,
         original: Option<SocketAddr>,
-        (tried, looks): (&[SocketAddr], u32),
+        (tried, reselections): (&[SocketAddr], u32),
     ) -> Option<Rc<Host>> {
         if let Discovery::OriginalDestination { port } = self.cluster.model.discovery {
             let at = |to: SocketAddr| SocketAddr::new(to.ip(), port.unwrap_or(to.port()));
@@ -165,13 +165,13 @@ impl Upstream {
         let picker = picker.at(endpoints, time, &random);
         let known = |i: usize| tried.contains(&self.hosts[i].address);
         let mut picked = picker.pick(&context)?;
-        for _ in 0..looks {
+        for _ in 0..reselections {
             if !known(picked) {
                 break;
             }
             picked = picker.pick(&context)?;
         }
-        if looks > 0 && known(picked) {
+        if reselections > 0 && known(picked) {
             let excluded = |i: usize| known(i) || endpoints.list[i].health.ejected(time);
             picked = another(endpoints, picked, &excluded, thread.random()).unwrap_or(picked);
         }
@@ -192,19 +192,19 @@ impl Upstream {
         host.clone()
     }
 
-    /// The settings for dialling an endpoint; `flavor` is `None` for opaque bytes.
-    pub(super) fn dial(&self, host: &Host, flavor: Option<&Flavor>, mark: Option<u32>) -> Dial {
+    /// The settings for dialling an endpoint; `kind` is `None` for opaque bytes.
+    pub(super) fn dial(&self, host: &Host, kind: Option<&ConnectionKind>, mark: Option<u32>) -> Dial {
         let model = &self.cluster.model;
         let tls = self.tls(host).map(|tls| {
-            let config: &Arc<ClientConfig> = match flavor {
-                Some(Flavor { http2: Some(true), mesh: true, .. }) => &tls.mesh_http2,
-                Some(Flavor { http2: Some(true), .. }) => &tls.http2,
-                Some(Flavor { http2: Some(false), mesh: true, .. }) => &tls.http1,
-                None | Some(Flavor { http2: Some(false), .. }) => &tls.plain,
-                Some(Flavor { http2: None, .. }) => &tls.any_http,
+            let config: &Arc<ClientConfig> = match kind {
+                Some(ConnectionKind { http2: Some(true), mesh: true, .. }) => &tls.mesh_http2,
+                Some(ConnectionKind { http2: Some(true), .. }) => &tls.http2,
+                Some(ConnectionKind { http2: Some(false), mesh: true, .. }) => &tls.http1,
+                None | Some(ConnectionKind { http2: Some(false), .. }) => &tls.plain,
+                Some(ConnectionKind { http2: None, .. }) => &tls.any_http,
             };
-            let asked = flavor.and_then(|f| f.name.as_deref());
-            (config.clone(), crate::credentials::server_name(&tls.model, asked, host.address.ip()))
+            let requested = kind.and_then(|kind| kind.name.as_deref());
+            (config.clone(), crate::credentials::server_name(&tls.model, requested, host.address.ip()))
         });
         Dial {
             keeps_certificates: false,
@@ -218,7 +218,13 @@ impl Upstream {
     }
 
     /// The kind of connections that can serve a request of a client with this HTTP version.
-    pub(super) fn flavor(&self, host: &Host, client_http2: bool, mesh: bool, authority: &str) -> Flavor {
+    pub(super) fn connection_kind(
+        &self,
+        host: &Host,
+        client_http2: bool,
+        mesh: bool,
+        authority: &str,
+    ) -> ConnectionKind {
         let tls = self.tls(host);
         let http2 = match self.cluster.model.http {
             UpstreamHttp::Http1 => Some(false),
@@ -234,7 +240,7 @@ impl Upstream {
         };
         let by_name =
             tls.filter(|tls| tls.model.sni.is_empty() && (tls.model.auto_sni || tls.model.auto_san));
-        Flavor { http2, mesh: mesh && tls.is_some(), name: by_name.map(|_| authority.into()) }
+        ConnectionKind { http2, mesh: mesh && tls.is_some(), name: by_name.map(|_| authority.into()) }
     }
 
     /// The TLS settings for an endpoint; `None`: plaintext.
@@ -244,7 +250,7 @@ impl Upstream {
     }
 
     /// Records the outcome of a request to an endpoint, and ejects it if the outlier rules say so.
-    pub(super) fn note(&self, host: &Host, verdict: Verdict) {
+    pub(super) fn record_verdict(&self, host: &Host, verdict: Verdict) {
         let (Some(rules), Some(target)) = (&self.cluster.model.outlier, &host.target) else { return };
         if !target.health.note(verdict, rules) {
             return;
@@ -260,7 +266,7 @@ impl Upstream {
     }
 
     /// Records how a request to an endpoint ended.
-    pub(super) fn answered(&self, host: Option<&Host>, outcome: Outcome) {
+    pub(super) fn record_outcome(&self, host: Option<&Host>, outcome: Outcome) {
         if let Outcome::Response(code, _) = outcome {
             self.stats.response(code);
         }
@@ -270,12 +276,12 @@ impl Upstream {
             Outcome::ConnectFailed | Outcome::Reset { .. } | Outcome::TimedOut => Verdict::GatewayError,
         };
         if let Some(host) = host {
-            self.note(host, verdict);
+            self.record_verdict(host, verdict);
         }
     }
 
     /// Takes a unit of one of the limits; `None`: the limit is reached.
-    pub(super) fn permit(&self, limit: u32, of: Which) -> Option<Permit> {
+    pub(super) fn permit(&self, limit: u32, of: SelectGauge) -> Option<Permit> {
         if limit == u32::MAX {
             return Some(Permit(None));
         }
@@ -294,24 +300,24 @@ impl Upstream {
 
 impl Host {
     /// Counts a request (or an opaque connection) as active until the returned guard is dropped.
-    pub(super) fn begin(self: &Rc<Self>, upstream: &Upstream, http: bool) -> Busy {
+    pub(super) fn begin(self: &Rc<Self>, upstream: &Upstream, http: bool) -> ActiveGuard {
         self.active.set(self.active.get() + 1);
         if http {
             upstream.stats.upstream_rq_active.add(1);
             upstream.stats.upstream_rq_total.add(1);
         }
-        Busy { host: self.clone(), stats: upstream.stats.clone(), http, connected: None }
+        ActiveGuard { host: self.clone(), stats: upstream.stats.clone(), http, connected: None }
     }
 }
 
-impl Busy {
+impl ActiveGuard {
     /// Keeps the count of a dedicated connection for as long as this is busy.
-    pub(super) fn hold(&mut self, connected: Connected) {
+    pub(super) fn keep(&mut self, connected: OpenConnection) {
         self.connected = Some(connected);
     }
 }
 
-impl Drop for Busy {
+impl Drop for ActiveGuard {
     fn drop(&mut self) {
         self.host.active.set(self.host.active.get().saturating_sub(1));
         if self.http {
@@ -329,12 +335,12 @@ impl Drop for Permit {
 }
 
 /// Counts an upstream connection as open until dropped.
-pub(super) struct Connected {
+pub(super) struct OpenConnection {
     stats: Arc<ClusterStats>,
     _permit: Permit,
 }
 
-impl Connected {
+impl OpenConnection {
     pub(super) fn new(upstream: &Upstream, permit: Permit) -> Self {
         upstream.stats.upstream_cx_active.add(1);
         upstream.stats.upstream_cx_total.add(1);
@@ -342,7 +348,7 @@ impl Connected {
     }
 }
 
-impl Drop for Connected {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.stats.upstream_cx_active.subtract(1);
     }

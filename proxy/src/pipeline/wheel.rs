@@ -68,7 +68,7 @@ impl Wheel {
 
     /// Removes a deadline, passed or not, and returns its waiter. The caller must drop the waiter outside any borrow of
     /// the wheel, since that may call back into it.
-    pub(super) fn lift(&mut self, place: Place) -> Option<Waker> {
+    pub(super) fn cancel(&mut self, place: Place) -> Option<Waker> {
         let waiter = self.entries[place as usize].waiter.take();
         if waiter.is_some() {
             self.unlink(place);
@@ -157,7 +157,7 @@ mod tests {
         for tick in 0..10_000 {
             let place = wheel.set(tick + 3000, Waker::noop().clone());
             turn(&mut wheel, tick);
-            wheel.lift(place);
+            wheel.cancel(place);
         }
         assert_eq!(wheel.entries.len(), 1);
         assert!(wheel.slots.iter().all(|first| *first == NONE));
@@ -175,7 +175,7 @@ mod tests {
                 set.iter().zip(&woken).map(|((due, _), w)| wheel.set(*due, w.clone().into())).collect();
             for ((_, lifted), place) in set.iter().zip(&places) {
                 if *lifted {
-                    wheel.lift(*place);
+                    wheel.cancel(*place);
                 }
             }
             let mut now = 0;

@@ -84,7 +84,7 @@ async fn changed(snapshot: &mut watch::Receiver<Arc<Snapshot>>) {
 }
 
 /// Drains connections whose listener was removed, or whose chain was removed or changed; all others stay. A connection
-/// whose chain is not chosen yet stays as well, and uses the configuration that its listener has by then.
+/// whose chain is not chosen yet stays as well, and uses the configuration that its listener has when the chain is chosen.
 fn retire(thread: &Thread, last: &Snapshot, next: &Snapshot) {
     let same = |name: &str| match (last.compiled_listeners().get(name), next.compiled_listeners().get(name)) {
         (Some(a), Some(b)) => Arc::ptr_eq(a, b),

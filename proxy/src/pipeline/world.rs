@@ -138,7 +138,7 @@ impl Thread {
         now
     }
 
-    /// Wakes a waiter at most two ticks before `time` and never after it, unless lifted. Returns its place in the
+    /// Wakes a waiter at most two ticks before `time` and never after it, unless cancelled. Returns its place in the
     /// wheel.
     pub(super) fn wake_before(&self, time: Instant, waiter: &Waker) -> u32 {
         // The clock may tick at any point within a tick, so only the previous tick is certain to be early enough.
@@ -151,9 +151,9 @@ impl Thread {
     }
 
     /// Removes a waiter.
-    pub(super) fn lift(&self, place: u32) {
+    pub(super) fn cancel(&self, place: u32) {
         // Bound to a name, so that the waiter is dropped after the borrow of the wheel ends.
-        let _waiter = self.wheel.borrow_mut().lift(place);
+        let _waiter = self.wheel.borrow_mut().cancel(place);
     }
 
     fn ticks(&self, at: Instant) -> u64 {

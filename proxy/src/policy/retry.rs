@@ -25,12 +25,12 @@ pub enum Outcome {
 }
 
 /// Whether a policy retries an outcome.
-pub fn repeats(policy: &RetryPolicy, outcome: Outcome) -> bool {
+pub fn is_retriable(policy: &RetryPolicy, outcome: Outcome) -> bool {
     policy.on.iter().any(|condition| meets(*condition, policy, outcome))
 }
 
 /// Whether any condition of a policy depends on the gRPC status.
-pub fn looks_at_grpc(policy: &RetryPolicy) -> bool {
+pub fn needs_grpc_status(policy: &RetryPolicy) -> bool {
     use RetryOn::{
         GrpcCancelled, GrpcDeadlineExceeded, GrpcInternal, GrpcResourceExhausted, GrpcUnavailable,
     };
@@ -81,7 +81,7 @@ pub fn wait(back_off: BackOff, number: u32, random: u32) -> Duration {
 }
 
 /// The route's policy extended by the retries that a client inside the mesh requests by header.
-pub fn asked(headers: &HeaderMap, route: Option<&RetryPolicy>) -> Option<RetryPolicy> {
+pub fn from_headers(headers: &HeaderMap, route: Option<&RetryPolicy>) -> Option<RetryPolicy> {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
     let mut conditions: Vec<RetryOn> = vec![];
     for name in ["x-envoy-retry-on", "x-envoy-retry-grpc-on"] {
@@ -89,8 +89,8 @@ pub fn asked(headers: &HeaderMap, route: Option<&RetryPolicy>) -> Option<RetryPo
         conditions.extend(names.filter_map(|n| RetryOn::from_name(n.trim())));
     }
     let attempts = text("x-envoy-max-retries").and_then(|v| v.parse().ok());
-    let each = text("x-envoy-upstream-rq-per-try-timeout-ms").and_then(|v| v.parse().ok());
-    if conditions.is_empty() && (route.is_none() || attempts.is_none() && each.is_none()) {
+    let per_try_timeout_ms = text("x-envoy-upstream-rq-per-try-timeout-ms").and_then(|v| v.parse().ok());
+    if conditions.is_empty() && (route.is_none() || attempts.is_none() && per_try_timeout_ms.is_none()) {
         return None;
     }
     let mut policy = route.cloned().unwrap_or(RetryPolicy {
@@ -105,7 +105,7 @@ pub fn asked(headers: &HeaderMap, route: Option<&RetryPolicy>) -> Option<RetryPo
     });
     policy.on.extend(conditions);
     policy.attempts = attempts.unwrap_or(policy.attempts);
-    policy.per_try_timeout = each.map(Duration::from_millis).or(policy.per_try_timeout);
+    policy.per_try_timeout = per_try_timeout_ms.map(Duration::from_millis).or(policy.per_try_timeout);
     let codes = text("x-envoy-retriable-status-codes").unwrap_or("").split(',');
     policy.status_codes.extend(codes.filter_map(|c| c.trim().parse::<u16>().ok()));
     Some(policy)
@@ -157,8 +157,8 @@ mod tests {
             (RetryOn::GrpcInternal, vec![]),
         ];
         for (on, expected) in cases {
-            let repeated: Vec<usize> = (0..all.len()).filter(|i| repeats(&policy(on), all[*i])).collect();
-            assert_eq!(repeated, expected, "{on:?}");
+            let retried: Vec<usize> = (0..all.len()).filter(|i| is_retriable(&policy(on), all[*i])).collect();
+            assert_eq!(retried, expected, "{on:?}");
         }
     }
 
@@ -174,12 +174,12 @@ mod tests {
     }
 
     #[test]
-    fn headers_ask_for_repetitions() {
+    fn headers_request_retries() {
         let mut headers = HeaderMap::new();
-        assert_eq!(asked(&headers, None), None);
+        assert_eq!(from_headers(&headers, None), None);
         headers.insert("x-envoy-retry-on", "5xx,nonsense".parse().unwrap());
         headers.insert("x-envoy-max-retries", "4".parse().unwrap());
-        let policy = asked(&headers, None).unwrap();
+        let policy = from_headers(&headers, None).unwrap();
         assert_eq!((policy.on, policy.attempts), (vec![RetryOn::ServerError], 4));
     }
 }

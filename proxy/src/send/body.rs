@@ -194,9 +194,9 @@ pub struct Replay {
 impl Replay {
     /// Wraps a client's body.
     pub fn new(mut incoming: Incoming) -> Rc<Self> {
-        // A held body is in memory already, so it is kept whatever its length.
+        // A buffered body is in memory already, so it is kept whatever its length.
         let (kept, trailers, ended) = match &mut incoming {
-            Incoming::Held(held) => (vec![take(&mut held.data)], held.trailers.take(), true),
+            Incoming::Buffered(held) => (vec![take(&mut held.data)], held.trailers.take(), true),
             Incoming::Http1(_) | Incoming::Http2(_) | Incoming::Changed(_) => (vec![], None, false),
         };
         Rc::new(Self {
@@ -216,7 +216,7 @@ impl Replay {
         !self.overflown.get()
     }
 
-    /// Ready when `parts` will not change any more.
+    /// Ready when `parts` has its final value.
     pub fn poll_settled(&self, context: &Context<'_>) -> Poll<()> {
         if self.ended.get() || self.overflown.get() {
             return Poll::Ready(());
@@ -477,7 +477,7 @@ const MOST_KEPT: usize = 1024 * 1024;
 mod tests {
     use super::*;
     use crate::filter::grpc_web::FromText;
-    use crate::filter::ready::Change;
+    use crate::filter::table::Change;
 
     #[test]
     fn messages_are_counted_however_they_are_cut() {
@@ -517,7 +517,7 @@ mod tests {
             }
         }
         let text = Change::FromText(FromText::default());
-        let replay = Replay::new(Incoming::held(Bytes::from_static(b"YWJj"), None).changed(text, None));
+        let replay = Replay::new(Incoming::buffered(Bytes::from_static(b"YWJj"), None).changed(text, None));
         let mirrors = [(), ()].map(|()| std::sync::Arc::new(Counts(0.into())));
         for mirror in &mirrors {
             let waker = mirror.clone().into();
@@ -533,10 +533,10 @@ mod tests {
     }
 
     #[test]
-    fn a_held_body_is_kept_whatever_its_length_and_each_attempt_reads_all_of_it() {
+    fn a_buffered_body_is_replayed_whatever_its_length() {
         let trailers = HeaderMap::from_iter([("x".parse().unwrap(), "1".parse().unwrap())]);
         let length = MOST_KEPT + 1;
-        let replay = Replay::new(Incoming::held(vec![7; length].into(), Some(trailers)));
+        let replay = Replay::new(Incoming::buffered(vec![7; length].into(), Some(trailers)));
         let meter = Meter::new(false, Rc::default());
         meter.add(length as u64);
         meter.end();

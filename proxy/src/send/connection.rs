@@ -18,7 +18,7 @@ pub(super) enum Connection {
 
 /// The properties that connections must share to serve the same requests.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Flavor {
+pub struct ConnectionKind {
     /// Whether to use HTTP/2; `None`: negotiated by ALPN.
     pub http2: Option<bool>,
     /// Whether to offer the mesh's own ALPN.
@@ -28,8 +28,8 @@ pub struct Flavor {
 }
 
 /// Facts about a connection, known from its start.
-pub(super) struct About {
-    pub(super) flavor: Flavor,
+pub(super) struct ConnectionInfo {
+    pub(super) kind: ConnectionKind,
     pub(super) local: Option<SocketAddr>,
     pub(super) tag: u32,
     pub(super) opened: Rc<Opened>,
@@ -38,7 +38,7 @@ pub(super) struct About {
 /// An HTTP/1 connection.
 pub struct Http1 {
     pub(super) client: Client<io::Stream>,
-    pub(super) about: About,
+    pub(super) info: ConnectionInfo,
     pub(super) served: u32,
     pub(super) since: Instant,
     /// Dropped with the connection.
@@ -54,5 +54,5 @@ impl Http1 {
 /// An HTTP/2 connection.
 pub struct Http2 {
     pub(super) client: http2::client::Client,
-    pub(super) about: About,
+    pub(super) info: ConnectionInfo,
 }

@@ -1,7 +1,7 @@
 //! A message body read from a connection of either HTTP version.
 
 use super::error::Cut;
-use crate::filter::ready::Change;
+use crate::filter::table::Change;
 use crate::flow::refusal::Refusal;
 use crate::{http1, http2};
 use bytes::Bytes;
@@ -18,14 +18,14 @@ pub enum Incoming {
     /// From a stream of an HTTP/2 connection.
     Http2(http2::Body),
     /// Changed by a filter while it is read.
-    Changed(Box<Changed>),
+    Changed(Box<ChangedBody>),
     /// Read to its end before.
-    Held(Box<Held>),
+    Buffered(Box<BufferedBody>),
 }
 
 /// A body that has been read to its end.
 #[derive(Debug)]
-pub struct Held {
+pub struct BufferedBody {
     pub(super) data: Bytes,
     pub(super) trailers: Option<HeaderMap>,
 }
@@ -87,7 +87,7 @@ impl Body for Incoming {
             Self::Http1(body) => Pin::new(body).poll_frame(context).map_err(IncomingError::from),
             Self::Http2(body) => Pin::new(body).poll_frame(context).map_err(IncomingError::from),
             Self::Changed(changed) => changed.poll_frame(context),
-            Self::Held(held) => Poll::Ready(held.frame().map(Ok)),
+            Self::Buffered(body) => Poll::Ready(body.frame().map(Ok)),
         }
     }
 
@@ -96,7 +96,7 @@ impl Body for Incoming {
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
             Self::Changed(changed) => changed.ended,
-            Self::Held(held) => held.data.is_empty() && held.trailers.is_none(),
+            Self::Buffered(body) => body.data.is_empty() && body.trailers.is_none(),
         }
     }
 
@@ -106,37 +106,37 @@ impl Body for Incoming {
             Self::Http2(body) => body.size_hint(),
             // The size is unknown until the filter has changed all of it.
             Self::Changed(_) => SizeHint::default(),
-            Self::Held(held) => SizeHint::with_exact(held.data.len() as u64),
+            Self::Buffered(body) => SizeHint::with_exact(body.data.len() as u64),
         }
     }
 }
 
 /// A function that is called with the trailers.
-pub(super) type Seen = Box<dyn FnOnce(&HeaderMap)>;
+pub(super) type OnTrailers = Box<dyn FnOnce(&HeaderMap)>;
 
 /// A body that a filter changes while it is read.
-pub struct Changed {
+pub struct ChangedBody {
     from: Incoming,
     by: Change,
     /// Called with the trailers as received.
-    seen: Option<Seen>,
+    on_trailers: Option<OnTrailers>,
     ended: bool,
 }
 
 impl Incoming {
     /// A body that has been read to its end.
-    pub fn held(data: Bytes, trailers: Option<HeaderMap>) -> Self {
-        Self::Held(Box::new(Held { data, trailers }))
+    pub fn buffered(data: Bytes, trailers: Option<HeaderMap>) -> Self {
+        Self::Buffered(Box::new(BufferedBody { data, trailers }))
     }
 
-    /// The body as changed by a filter. `seen` is called with the trailers as received.
+    /// The body as changed by a filter. `on_trailers` is called with the trailers as received.
     #[must_use]
-    pub fn changed(self, by: Change, seen: Option<Seen>) -> Self {
-        Self::Changed(Box::new(Changed { from: self, by, seen, ended: false }))
+    pub fn changed(self, by: Change, on_trailers: Option<OnTrailers>) -> Self {
+        Self::Changed(Box::new(ChangedBody { from: self, by, on_trailers, ended: false }))
     }
 }
 
-impl Held {
+impl BufferedBody {
     fn frame(&mut self) -> Option<Frame<Bytes>> {
         if self.data.is_empty() {
             return self.trailers.take().map(Frame::trailers);
@@ -145,7 +145,7 @@ impl Held {
     }
 }
 
-impl Changed {
+impl ChangedBody {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, IncomingError>>> {
         while !self.ended {
             let trailers = match ready!(Pin::new(&mut self.from).poll_frame(context)).transpose()? {
@@ -160,8 +160,8 @@ impl Changed {
                 },
             };
             self.ended = true;
-            if let (Some(seen), Some(trailers)) = (self.seen.take(), &trailers) {
-                seen(trailers);
+            if let (Some(on_trailers), Some(trailers)) = (self.on_trailers.take(), &trailers) {
+                on_trailers(trailers);
             }
             return match self.by.end(trailers) {
                 Ok((data, _)) if !data.is_empty() => Poll::Ready(Some(Ok(Frame::data(data)))),
@@ -178,8 +178,8 @@ impl Changed {
     }
 }
 
-impl std::fmt::Debug for Changed {
+impl std::fmt::Debug for ChangedBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Changed").field("from", &self.from).field("by", &self.by).finish_non_exhaustive()
+        f.debug_struct("ChangedBody").field("from", &self.from).field("by", &self.by).finish_non_exhaustive()
     }
 }

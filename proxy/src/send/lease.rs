@@ -2,7 +2,7 @@
 
 use super::body::RequestBody;
 use super::connect::Dial;
-use super::connection::{Connection, Flavor, Http1, Http2};
+use super::connection::{Connection, ConnectionKind, Http1, Http2};
 use super::error::SendError;
 use super::incoming::Incoming;
 use super::pool::Pool;
@@ -28,14 +28,14 @@ pub struct Sent {
     /// Holds the connection until the response is complete.
     pub returned: Returned,
     /// The request's headers, which are returned only over HTTP/1.
-    pub asked: Option<HeaderMap>,
+    pub request_headers: Option<HeaderMap>,
 }
 
 /// Holds the connection of a response. `complete` returns it to the pool; dropping this earlier closes it (an HTTP/2
 /// connection stays open, only the stream ends).
-pub struct Returned(Kept);
+pub struct Returned(PooledConnection);
 
-enum Kept {
+enum PooledConnection {
     Http1(Option<(Box<Http1>, Rc<Pool>)>),
     Http2 { _slot: Slot },
 }
@@ -43,7 +43,7 @@ enum Kept {
 impl Returned {
     /// Declares the response complete, so that the connection may serve the next request.
     pub fn complete(self) {
-        if let Kept::Http1(Some((connection, pool))) = self.0 {
+        if let PooledConnection::Http1(Some((connection, pool))) = self.0 {
             pool.give_back(*connection);
         }
     }
@@ -51,19 +51,19 @@ impl Returned {
 
 impl Pool {
     /// An open connection that can take a request, if there is one.
-    pub fn ready(self: &Rc<Self>, flavor: &Flavor) -> Option<Lease> {
-        self.free(flavor).map(|connection| Lease::of(connection, self))
+    pub fn ready(self: &Rc<Self>, kind: &ConnectionKind) -> Option<Lease> {
+        self.free(kind).map(|connection| Lease::of(connection, self))
     }
 
     /// Opens a connection. `opened` is called with it, and returns a guard, which is dropped with the connection, and a
     /// number, which leases return as their `tag`.
     pub async fn dial<G: 'static>(
         self: &Rc<Self>,
-        flavor: &Flavor,
+        kind: &ConnectionKind,
         dial: &Dial,
         opened: impl FnOnce(&Stream) -> (G, u32),
     ) -> Result<Lease, SendError> {
-        self.connect(flavor, dial, opened).await.map(|connection| Lease::of(connection, self))
+        self.connect(kind, dial, opened).await.map(|connection| Lease::of(connection, self))
     }
 }
 
@@ -86,24 +86,24 @@ impl Lease {
     /// The proxy's address of the connection.
     pub fn local(&self) -> Option<SocketAddr> {
         match self {
-            Self::Http1(connection, _) => connection.about.local,
-            Self::Http2(connection) => connection.about.local,
+            Self::Http1(connection, _) => connection.info.local,
+            Self::Http2(connection) => connection.info.local,
         }
     }
 
     /// Facts about how the connection was established.
     pub fn opened(&self) -> &Rc<Opened> {
         match self {
-            Self::Http1(connection, _) => &connection.about.opened,
-            Self::Http2(connection) => &connection.about.opened,
+            Self::Http1(connection, _) => &connection.info.opened,
+            Self::Http2(connection) => &connection.info.opened,
         }
     }
 
     /// The number that `opened` returned for the connection.
     pub fn tag(&self) -> u32 {
         match self {
-            Self::Http1(connection, _) => connection.about.tag,
-            Self::Http2(connection) => connection.about.tag,
+            Self::Http1(connection, _) => connection.info.tag,
+            Self::Http2(connection) => connection.info.tag,
         }
     }
 
@@ -124,18 +124,22 @@ impl Lease {
         match self {
             Self::Http1(connection, pool) => {
                 let result = connection.client.send(request).await;
-                let (response, asked) =
+                let (response, request_headers) =
                     result.map_err(|(failure, request)| (SendError::sequential(failure, reused), request))?;
                 let response = response.map(Incoming::from);
-                let returned = Returned(Kept::Http1(Some((Box::new(connection), pool))));
-                Ok(Sent { response, returned, asked: Some(asked) })
+                let returned = Returned(PooledConnection::Http1(Some((Box::new(connection), pool))));
+                Ok(Sent { response, returned, request_headers: Some(request_headers) })
             }
             Self::Http2(connection) => {
                 let result = connection.client.send(request).await;
                 let (response, slot) = result
                     .map_err(|(failure, request)| (SendError::multiplexed(failure, reused), request))?;
                 let response = response.map(Incoming::from);
-                Ok(Sent { response, returned: Returned(Kept::Http2 { _slot: slot }), asked: None })
+                Ok(Sent {
+                    response,
+                    returned: Returned(PooledConnection::Http2 { _slot: slot }),
+                    request_headers: None,
+                })
             }
         }
     }

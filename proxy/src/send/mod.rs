@@ -15,7 +15,7 @@ mod error;
 
 pub mod connect;
 
-pub use connection::Flavor;
+pub use connection::ConnectionKind;
 pub use error::{Cut, SendError};
 pub use incoming::{Incoming, IncomingError};
 pub use lease::{Lease, Returned, Sent};

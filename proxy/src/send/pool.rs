@@ -2,7 +2,7 @@
 //! when its response is complete; an HTTP/2 connection is shared until it is full or closes.
 
 use super::connect::{ConnectError, Dial, connect};
-use super::connection::{About, Connection, Flavor, Http1, Http2};
+use super::connection::{Connection, ConnectionInfo, ConnectionKind, Http1, Http2};
 use super::error::SendError;
 use crate::http1::client::Client;
 use crate::http1::head::Limits;
@@ -46,20 +46,20 @@ impl Pool {
     }
 
     /// An open connection that can take a request.
-    pub(super) fn free(&self, flavor: &Flavor) -> Option<Connection> {
-        if flavor.http2 != Some(true) {
+    pub(super) fn free(&self, kind: &ConnectionKind) -> Option<Connection> {
+        if kind.http2 != Some(true) {
             let mut idle = self.idle.borrow_mut();
             // The connection that returned last is the least likely to have been closed meanwhile.
-            while let Some(at) = idle.iter().rposition(|c| c.about.flavor == *flavor) {
+            while let Some(at) = idle.iter().rposition(|c| c.info.kind == *kind) {
                 let connection = idle.swap_remove(at);
                 if connection.usable() {
                     return Some(Connection::Http1(connection));
                 }
             }
         }
-        if flavor.http2 != Some(false) {
+        if kind.http2 != Some(false) {
             let shared = self.shared.borrow();
-            let found = shared.iter().find(|c| c.about.flavor == *flavor && c.client.has_room());
+            let found = shared.iter().find(|c| c.info.kind == *kind && c.client.has_room());
             return found.map(|c| Connection::Http2(c.clone()));
         }
         None
@@ -68,14 +68,14 @@ impl Pool {
     /// Opens a connection; see `Pool::dial`.
     pub(super) async fn connect<G: 'static>(
         &self,
-        flavor: &Flavor,
+        kind: &ConnectionKind,
         dial: &Dial,
         opened: impl FnOnce(&Stream) -> (G, u32),
     ) -> Result<Connection, SendError> {
-        if flavor.http2 == Some(true) {
+        if kind.http2 == Some(true) {
             let failures = self.failures.borrow().0;
             let _turn = self.dialling.acquire().await;
-            if let Some(connection) = self.free(flavor) {
+            if let Some(connection) = self.free(kind) {
                 return Ok(connection);
             }
             if self.failures.borrow().0 != failures {
@@ -83,7 +83,7 @@ impl Pool {
                 // times.
                 return Err(ConnectError::Shared(self.failures.borrow().1.clone()).into());
             }
-            let result = self.make(flavor, dial, opened).await;
+            let result = self.make(kind, dial, opened).await;
             if let Err(error) = &result {
                 let why = match error {
                     SendError::Connect(cause) => cause.to_string(),
@@ -93,23 +93,23 @@ impl Pool {
             }
             return result;
         }
-        self.make(flavor, dial, opened).await
+        self.make(kind, dial, opened).await
     }
 
     async fn make<G: 'static>(
         &self,
-        flavor: &Flavor,
+        kind: &ConnectionKind,
         dial: &Dial,
         opened: impl FnOnce(&Stream) -> (G, u32),
     ) -> Result<Connection, SendError> {
         let (stream, connected) = connect(dial).await?;
-        let http2 = flavor.http2.unwrap_or_else(|| stream.alpn() == Some(b"h2"));
+        let http2 = kind.http2.unwrap_or_else(|| stream.alpn() == Some(b"h2"));
         let local = stream.socket().local_addr().ok();
         let (guard, tag) = opened(&stream);
-        let about = About { flavor: flavor.clone(), local, tag, opened: connected.into() };
+        let info = ConnectionInfo { kind: kind.clone(), local, tag, opened: connected.into() };
         if http2 {
             let client = http2::client::connect(stream, guard).await.map_err(SendError::Protocol)?;
-            let connection = Rc::new(Http2 { client, about });
+            let connection = Rc::new(Http2 { client, info });
             let mut shared = self.shared.borrow_mut();
             shared.retain(|c| !c.client.is_closed());
             shared.push(connection.clone());
@@ -117,7 +117,7 @@ impl Pool {
         }
         let since = now();
         let connection =
-            Http1 { client: Client::new(stream, LIMITS), about, served: 0, since, _guard: Box::new(guard) };
+            Http1 { client: Client::new(stream, LIMITS), info, served: 0, since, _guard: Box::new(guard) };
         Ok(Connection::Http1(connection))
     }
 

@@ -210,7 +210,7 @@ pub struct SharedFilters(Vec<Weak<Filters>>);
 impl SharedFilters {
     fn filters(&mut self, from: &[HttpFilter]) -> Result<Arc<Filters>, InvalidConfig> {
         self.0.retain(|filters| filters.strong_count() > 0);
-        let known = self.0.iter().filter_map(Weak::upgrade).find(|filters| filters.are(from));
+        let known = self.0.iter().filter_map(Weak::upgrade).find(|filters| filters.compiled_from(from));
         known.map_or_else(
             || {
                 let filters = Arc::new(Filters::compile(from)?);

@@ -123,7 +123,7 @@ enum Value {
         longest: usize,
     },
     Start(Option<Shape>),
-    Text(Word),
+    Text(TextField),
     Connection,
     Tls(About),
     Code,
@@ -145,7 +145,7 @@ enum Source {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Word {
+enum TextField {
     Protocol,
     Route,
     Cluster,
@@ -210,7 +210,7 @@ impl Template {
 
     /// Whether it is a single operator whose value may be missing.
     pub fn may_be_missing(&self) -> bool {
-        matches!(&*self.0, [Piece::Value(value)] if !matches!(value, Value::Text(Word::Body)))
+        matches!(&*self.0, [Piece::Value(value)] if !matches!(value, Value::Text(TextField::Body)))
     }
 
     /// Whether an operator refers to request headers.
@@ -238,7 +238,10 @@ impl Template {
         for piece in &self.0 {
             let before = out.len();
             piece.write(&mut out, context);
-            if !omit_empty && out.len() == before && !matches!(piece, Piece::Value(Value::Text(Word::Body))) {
+            if !omit_empty
+                && out.len() == before
+                && !matches!(piece, Piece::Value(Value::Text(TextField::Body)))
+            {
                 out.push(b'-');
             }
         }
@@ -393,7 +396,7 @@ fn bare(path: &[u8]) -> &[u8] {
     path.split(|byte| *byte == b'?').next().unwrap_or_default()
 }
 
-impl Word {
+impl TextField {
     fn write(self, out: &mut Vec<u8>, context: &Context<'_>) {
         let text = match self {
             Self::Protocol => context.protocol,
@@ -455,14 +458,14 @@ fn value(from: &Operator, longest: usize) -> Result<Value, InvalidConfig> {
         Operator::Environment(name) => Value::Constant(environment::value(name, Some(longest)).into()),
         Operator::Time(Moment::Start, shape) => Value::Start(shape.clone()),
         Operator::Address(end, part) => Value::Address(*end, *part),
-        Operator::Protocol => Value::Text(Word::Protocol),
-        Operator::Route => Value::Text(Word::Route),
-        Operator::Cluster => Value::Text(Word::Cluster),
-        Operator::FilterChain => Value::Text(Word::Chain),
-        Operator::Certificate(CertificateOwner::Peer, Fact::Uris) => Value::Text(Word::PeerUris),
-        Operator::Certificate(CertificateOwner::Peer, Fact::Dns) => Value::Text(Word::PeerDns),
-        Operator::Certificate(CertificateOwner::Peer, Fact::Subject) => Value::Text(Word::PeerSubject),
-        Operator::Body => Value::Text(Word::Body),
+        Operator::Protocol => Value::Text(TextField::Protocol),
+        Operator::Route => Value::Text(TextField::Route),
+        Operator::Cluster => Value::Text(TextField::Cluster),
+        Operator::FilterChain => Value::Text(TextField::Chain),
+        Operator::Certificate(CertificateOwner::Peer, Fact::Uris) => Value::Text(TextField::PeerUris),
+        Operator::Certificate(CertificateOwner::Peer, Fact::Dns) => Value::Text(TextField::PeerDns),
+        Operator::Certificate(CertificateOwner::Peer, Fact::Subject) => Value::Text(TextField::PeerSubject),
+        Operator::Body => Value::Text(TextField::Body),
         Operator::ConnectionId => Value::Connection,
         Operator::Tls(Side::Downstream, what) => Value::Tls(*what),
         Operator::Code => Value::Code,

@@ -146,7 +146,7 @@ fn an_unused_cluster_is_built_on_first_use_with_the_newest_endpoints() {
     let first = good(&Snapshot::empty(), vec![eds("c"), endpoints("c", 1)]);
     let next = good(&first, vec![endpoints("c", 2)]);
     assert_eq!((next.clusters().len(), next.endpoints().len()), (1, 1));
-    assert!(!awake(&first) && !awake(&next), "a dump wakes nobody");
+    assert!(!awake(&first) && !awake(&next), "a dump wakes no watcher");
     let called = next.cluster("c").unwrap().endpoints.clone().unwrap();
     assert_eq!(called.list[0].address, ([10, 0, 0, 2], 80).into());
     assert!(awake(&next));
@@ -212,8 +212,8 @@ fn settings_of_routes_are_merged_with_the_filters_of_every_listener_that_uses_th
         let listeners = &snapshot.compiled_listeners()["l"];
         listeners.chains().all(|chain| {
             let (_, filters) = chain.named_routes().unwrap();
-            let met = table.hosts[0].routes[0].filters.of(filters);
-            matches!(met, Cow::Borrowed(_)) && !met.is_empty() && filters.ready().is_empty()
+            let effective = table.hosts[0].routes[0].filters.for_listener(filters);
+            matches!(effective, Cow::Borrowed(_)) && !effective.is_empty() && filters.effective().is_empty()
         })
     };
     let first = good(&Snapshot::empty(), vec![Resource::Route(table)]);

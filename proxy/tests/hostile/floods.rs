@@ -107,7 +107,7 @@ fn rapid_resets_of_forwarded_requests_close_the_connection() {
         }
         asked += 10;
     }
-    assert!(asked < 2000, "{asked} requests were begun and reset in {:?}", began.elapsed());
+    assert!(asked < 2000, "{asked} requests were opened and reset in {:?}", began.elapsed());
     proxy.logged(&["/reset", "code=0", "flags=DC"]);
     proxy.wait_stat("listener.web.downstream_rq_too_many_premature_resets", |count| count == 1);
     proxy.wait_idle();

@@ -95,7 +95,7 @@ fn unrecognized_bytes_are_forwarded_as_opaque_tcp() {
 }
 
 #[test]
-fn half_a_greeting_waits_for_its_time_and_is_then_opaque_bytes() {
+fn incomplete_first_bytes_wait_for_the_timeout_and_are_then_opaque() {
     let authority = Authority::new();
     let mut proxy = start(&authority);
     let hello = authority.hello();
@@ -204,7 +204,7 @@ fn plaintext_on_a_tls_port_and_tls_on_a_plaintext_port_are_ended() {
 }
 
 #[test]
-fn handshakes_that_are_left_in_the_middle_leave_nothing() {
+fn abandoned_handshakes_leave_nothing_behind() {
     let authority = Authority::new();
     let mut proxy = start(&authority);
     let attack = |times: usize| {

@@ -99,7 +99,7 @@ fn closed(stream: &mut TcpStream) -> bool {
 }
 
 #[test]
-fn a_body_that_stops_coming_is_given_up_and_one_that_dribbles_is_not() {
+fn a_stalled_body_times_out_and_a_slow_one_does_not() {
     let http = "stream_idle_timeout: 1s";
     let mut proxy = Setup { http, ..Setup::to(polite()) }.start();
     let mut stopped = proxy.connect("web");
@@ -110,7 +110,7 @@ fn a_body_that_stops_coming_is_given_up_and_one_that_dribbles_is_not() {
         dribbles.write_all(b"x").unwrap();
         std::thread::sleep(Duration::from_millis(120));
     }
-    assert_eq!(status(&mut dribbles), "200", "a body that moves on is no silence");
+    assert_eq!(status(&mut dribbles), "200", "a slow body is not an idle stream");
     assert_eq!(status(&mut stopped), "408");
     proxy.logged(&["/stopped", "code=408", "flags=SI", "stream_idle_timeout"]);
     drop((stopped, dribbles));

@@ -148,7 +148,7 @@ fn streams_over_the_limit_are_refused_and_those_below_are_served() {
 }
 
 #[test]
-fn a_goodbye_of_the_client_lets_its_requests_finish() {
+fn a_goaway_from_the_client_lets_its_requests_finish() {
     let proxy = Setup::to(polite()).start();
     let mut wire = client(&proxy);
     wire.send(&[get(1, "/"), frame(GOAWAY, 0, 0, &[0; 8])].concat());

@@ -52,7 +52,7 @@ fn broken_upstreams_get_their_status_and_flag() {
         ("speak HTTP/1", older, "50", "flags=U"),
         ("say no status", head(literal("x", "y")), "50", "flags=U"),
         ("unpack garbage", head(vec![0xff; 20]), "50", "flags=U"),
-        ("push what nobody wants", says(pushes), "50", "flags=U"),
+        ("push an unrequested stream", says(pushes), "50", "flags=U"),
         ("go away at once", says(|_| frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 2])), "503", "flags=U"),
     ];
     for (what, address, status, flag) in cases {

@@ -68,7 +68,7 @@ fn https_is_served_with_the_secrets_certificate_and_passed_through_by_name() {
     call(&mesh, "https://other.example/", &["--insecure"]).none_good();
 }
 
-/// Waits until every request is answered by the server, which receives plain HTTP from the gateway.
+/// Waits until the server responds to every request. It receives plain HTTP from the gateway.
 fn expect(mesh: &Mesh, roots: &str) {
     wait::until("the certificate is served", Duration::from_secs(3), || {
         let report = call(mesh, "https://shop.example/", &["--ca", roots]);

@@ -1,8 +1,10 @@
 //! Reads the source of every crate and checks rules that no compiler checks: imports follow the order of `lib.rs`
 //! and of each folder's `mod.rs`, files do not import each other in cycles, pure files stay pure, a match over the
-//! model names every case, every file has a header, and only `api::wire` names Envoy's types.
+//! model names every case, every file has a header, only `api::wire` names Envoy's types, and documents refer to
+//! source files that exist.
 
 mod cycle;
+mod document;
 mod import;
 mod reader;
 mod resolve;
@@ -12,6 +14,7 @@ mod source;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cycle::cycles;
+use crate::document::{broken_references, documents};
 use crate::import::imports;
 use crate::reader::unread;
 use crate::source::{Crate, Module, Token, WORKSPACE, all_sources, read, root, rust_files, shown};
@@ -283,6 +286,14 @@ fn no_binary_crate_depends_on_another() {
             );
         }
     }
+}
+
+#[test]
+fn documents_refer_to_source_files_that_exist() {
+    let sources = document::sources();
+    let broken: Vec<String> =
+        documents().iter().flat_map(|document| broken_references(document, &sources)).collect();
+    assert!(broken.is_empty(), "files that documents name and that do not exist:\n{}", broken.join("\n"));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Makes what the project has of Envoy's protobuf: `api/src/wire/envoy.binpb`, the descriptors by which Envoy's JSON is
-//! read and written, and `api/envoy-types/src/generated`, the Rust types.
+//! Generates the project's part of Envoy's protobuf: `api/src/wire/envoy.binpb`, the descriptors for reading and writing
+//! Envoy's JSON, and `api/envoy-types/src/generated`, the Rust types.
 //!
 //! The crate `envoy-types` of crates.io publishes the descriptors of all of Envoy (3 MB). This keeps the messages that a
 //! mesh's configuration reaches, drops comments, options and services, and adds Istio's few messages, which no crate
@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What is kept in both, with everything that these refer to.
+/// Messages that both outputs keep, with all messages that they refer to.
 const ROOTS: &[&str] = &[
     "envoy.config.bootstrap.v3.Bootstrap",
     "envoy.config.listener.v3.Listener",
@@ -73,7 +73,7 @@ const ROOTS: &[&str] = &[
     "stats.PluginConfig",
 ];
 
-/// What only Rust types are made of: the discovery protocol has no JSON form here.
+/// Messages that only become Rust types: the discovery protocol has no JSON form here.
 const RUST: &[&str] = &[
     "envoy.service.discovery.v3.DiscoveryRequest",
     "envoy.service.discovery.v3.DiscoveryResponse",
@@ -81,10 +81,10 @@ const RUST: &[&str] = &[
     "envoy.service.discovery.v3.DeltaDiscoveryResponse",
 ];
 
-/// The one service: Rust gets a client and a server for it.
+/// The service for which a Rust client and server are generated.
 const SERVICE: (&str, &str) = ("envoy.service.discovery.v3", "AggregatedDiscoveryService");
 
-/// Packages of messages that no Rust type is made of: configuration dumps and Istio's messages are only written as JSON.
+/// Packages whose messages do not become Rust types: configuration dumps and Istio's messages are only written as JSON.
 const JSON: &[&str] = &["envoy.admin.", "xds.type.v3.", "udpa.", "istio.", "stats."];
 
 fn main() -> Result<()> {
@@ -130,7 +130,7 @@ fn write_types(whole: &FileDescriptorSet, target: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where cargo keeps the descriptors of `envoy-types`.
+/// The file with the descriptors in cargo's copy of `envoy-types`.
 fn source() -> Result<PathBuf> {
     let cargo = env!("CARGO");
     let output = Command::new(cargo)
@@ -142,7 +142,7 @@ fn source() -> Result<PathBuf> {
         bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
     }
     let metadata: serde_json::Value =
-        serde_json::from_slice(&output.stdout).context("reading the answer of cargo metadata")?;
+        serde_json::from_slice(&output.stdout).context("reading the output of cargo metadata")?;
     let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
     let manifest = packages
         .iter()
@@ -181,7 +181,7 @@ fn trim<'a>(whole: &FileDescriptorSet, roots: impl Iterator<Item = &'a str>) -> 
     Ok(FileDescriptorSet { file: in_order(files) })
 }
 
-/// Notes a message and all inside it under the file and the outermost message that hold it.
+/// Records for a message, and all messages and enums inside it, the file and the outermost message that contain it.
 fn note(
     home: &mut BTreeMap<String, (usize, String)>,
     index: usize,
@@ -289,7 +289,7 @@ fn in_order(mut files: Vec<FileDescriptorProto>) -> Vec<FileDescriptorProto> {
     sorted
 }
 
-/// Istio's own messages, as far as configuration holds them.
+/// Istio's own messages that occur in configuration.
 fn istio() -> Vec<FileDescriptorProto> {
     let typed_struct = || {
         message("TypedStruct", vec![text(1, "type_url"), holds(2, "value", ".google.protobuf.Struct", false)])

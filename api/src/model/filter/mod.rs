@@ -36,7 +36,7 @@ pub enum Filter {
     Buffer(Buffer),
     /// Cross-origin rules, which only routes and virtual hosts give.
     Cors,
-    /// Health checks that the proxy answers or marks.
+    /// Health checks to which the proxy responds, or whose responses it marks.
     HealthCheck(HealthCheck),
     /// gRPC-Web to gRPC.
     GrpcWeb,

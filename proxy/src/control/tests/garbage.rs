@@ -6,14 +6,14 @@ use api::wire::xds::Resource as Wrapped;
 
 /// Responds to the first request of each stream with a script, whatever was requested.
 #[derive(Clone)]
-struct Mad {
+struct InvalidPlane {
     script: Arc<Vec<DeltaDiscoveryResponse>>,
     requests: Arc<Mutex<Vec<DeltaDiscoveryRequest>>>,
     streams: Arc<Mutex<u32>>,
 }
 
 #[tonic::async_trait]
-impl AggregatedDiscoveryService for Mad {
+impl AggregatedDiscoveryService for InvalidPlane {
     type StreamAggregatedResourcesStream = Reply<DiscoveryResponse>;
     type DeltaAggregatedResourcesStream = Reply<DeltaDiscoveryResponse>;
 
@@ -21,7 +21,7 @@ impl AggregatedDiscoveryService for Mad {
         &self,
         _: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Grpc> {
-        Err(Grpc::unimplemented("the proxy speaks delta"))
+        Err(Grpc::unimplemented("the proxy uses the delta protocol"))
     }
 
     async fn delta_aggregated_resources(
@@ -90,21 +90,22 @@ fn script() -> Vec<DeltaDiscoveryResponse> {
 #[tokio::test]
 async fn garbage_is_refused_by_name_and_the_last_good_configuration_stays_in_force() {
     local(async {
-        let mad = Mad { script: Arc::new(script()), requests: Arc::default(), streams: Arc::default() };
+        let plane =
+            InvalidPlane { script: Arc::new(script()), requests: Arc::default(), streams: Arc::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = tonic::service::Routes::new(AggregatedDiscoveryServiceServer::new(mad.clone()));
+        let router = tonic::service::Routes::new(AggregatedDiscoveryServiceServer::new(plane.clone()));
         tokio::spawn(serve::http(listener, router.into_axum_router(), CancellationToken::new()));
         let mut proxy = start(address);
         // Their endpoints never arrive, so the configuration stays incomplete; the names show which clusters were
         // accepted.
-        let taken = |status: &Status| {
+        let is_last = |status: &Status| {
             status.versions.get(&Kind::Cluster).is_some_and(|versions| versions.contains_key("late"))
         };
-        proxy.until_status("the last, good, cluster", taken).await;
+        proxy.until_status("the last, good, cluster", is_last).await;
         let status = proxy.status.borrow().clone();
-        let here: Vec<&String> = status.versions[&Kind::Cluster].keys().collect();
-        assert_eq!(here, ["good", "late", "stays"]);
+        let accepted: Vec<&String> = status.versions[&Kind::Cluster].keys().collect();
+        assert_eq!(accepted, ["good", "late", "stays"]);
         assert_eq!(status.versions[&Kind::Cluster]["good"].text, "first", "the last good version");
         for name in ["noise", "good", "other", "wrong", "long"] {
             let reason = &status.refused[&(Kind::Cluster, name.to_owned())];
@@ -112,25 +113,29 @@ async fn garbage_is_refused_by_name_and_the_last_good_configuration_stays_in_for
         }
         assert!(status.refused[&(Kind::Cluster, "other".into())].contains("acme.Anvil"), "{status:?}");
         assert!(status.refused[&(Kind::Cluster, "wrong".into())].contains("Listener"), "{status:?}");
-        answered(&mad).await;
-        assert_eq!(*mad.streams.lock().unwrap(), 1, "the stream was given up");
+        check_acknowledgements(&plane).await;
+        assert_eq!(*plane.streams.lock().unwrap(), 1, "the stream ended");
     })
     .await;
 }
 
 /// Checks that each response of a known kind was acknowledged with its nonce, or rejected if it had an invalid
 /// resource.
-async fn answered(mad: &Mad) {
+async fn check_acknowledgements(plane: &InvalidPlane) {
     let all = async {
-        while !mad.requests.lock().unwrap().iter().any(|request| request.response_nonce == "emptied") {
+        while !plane.requests.lock().unwrap().iter().any(|request| request.response_nonce == "emptied") {
             tokio::task::yield_now().await;
         }
     };
-    assert!(tokio::time::timeout(LIMIT, all).await.is_ok(), "{:?}", mad.requests.lock().unwrap());
-    let requests = mad.requests.lock().unwrap();
+    assert!(tokio::time::timeout(LIMIT, all).await.is_ok(), "{:?}", plane.requests.lock().unwrap());
+    let requests = plane.requests.lock().unwrap();
     let refusal = |nonce: &str| {
-        let answer = requests.iter().find(|request| request.response_nonce == nonce);
-        answer.unwrap_or_else(|| panic!("no answer to {nonce:.9}")).error_detail.clone().map(|d| d.message)
+        let acknowledgement = requests.iter().find(|request| request.response_nonce == nonce);
+        acknowledgement
+            .unwrap_or_else(|| panic!("no acknowledgement of {nonce:.9}"))
+            .error_detail
+            .clone()
+            .map(|d| d.message)
     };
     for nonce in ["noise", "cut", "other", "wrong", &"n".repeat(1 << 20)] {
         let reason = refusal(nonce).unwrap_or_else(|| panic!("{nonce:.9} was accepted"));

@@ -30,7 +30,7 @@ use api::wire::xds::{
 };
 use api::wire::{self, Target};
 use api::xds::offer::Resources;
-use api::xds::server::{Mode, Request as Asked, Response as Answer, Session};
+use api::xds::server::{Mode, Request as XdsRequest, Response as XdsResponse, Session};
 use api::xds::table::Offered;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -46,22 +46,22 @@ use tonic::{Request, Response, Status as Grpc, Streaming};
 
 /// A control plane whose resources the test changes.
 #[derive(Clone)]
-struct Plane {
+struct ControlPlane {
     offer: watch::Sender<Resources>,
     requests: Arc<Mutex<Vec<DeltaDiscoveryRequest>>>,
     /// Each increment ends every stream.
     outages: watch::Sender<u32>,
     /// The token and identity of each client.
-    callers: Arc<Mutex<Vec<Caller>>>,
+    clients: Arc<Mutex<Vec<ClientIdentity>>>,
 }
 
 /// The token and identity of a client.
-type Caller = (Option<String>, Option<String>);
+type ClientIdentity = (Option<String>, Option<String>);
 
 type Reply<T> = Pin<Box<dyn futures_util::Stream<Item = Result<T, Grpc>> + Send>>;
 
 #[tonic::async_trait]
-impl AggregatedDiscoveryService for Plane {
+impl AggregatedDiscoveryService for ControlPlane {
     type StreamAggregatedResourcesStream = Reply<DiscoveryResponse>;
     type DeltaAggregatedResourcesStream = Reply<DeltaDiscoveryResponse>;
 
@@ -69,7 +69,7 @@ impl AggregatedDiscoveryService for Plane {
         &self,
         _: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Grpc> {
-        Err(Grpc::unimplemented("the proxy speaks delta"))
+        Err(Grpc::unimplemented("the proxy uses the delta protocol"))
     }
 
     async fn delta_aggregated_resources(
@@ -78,7 +78,7 @@ impl AggregatedDiscoveryService for Plane {
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Grpc> {
         let token = request.metadata().get("authorization").map(|value| value.to_str().unwrap().to_owned());
         let peer = request.extensions().get::<serve::Peer>().and_then(|peer| peer.identity.as_ref());
-        self.callers.lock().unwrap().push((token, peer.map(ToString::to_string)));
+        self.clients.lock().unwrap().push((token, peer.map(ToString::to_string)));
         let mut requests = request.into_inner();
         let (sender, receiver) = mpsc::unbounded_channel();
         let plane = self.clone();
@@ -86,17 +86,17 @@ impl AggregatedDiscoveryService for Plane {
             let mut session = Session::new(Mode::Delta);
             let (mut offers, mut outages) = (plane.offer.subscribe(), plane.outages.subscribe());
             loop {
-                let answers = tokio::select! {
+                let responses = tokio::select! {
                     request = requests.message() => {
                         let Ok(Some(request)) = request else { return };
                         plane.requests.lock().unwrap().push(request.clone());
-                        session.request(Asked::Delta(request), &*offers.borrow())
+                        session.request(XdsRequest::Delta(request), &*offers.borrow())
                     }
                     _ = outages.changed() => return,
                     Ok(()) = offers.changed() => session.push(&*offers.borrow_and_update()),
                 };
-                for answer in answers.into_iter().filter_map(Answer::into_delta) {
-                    let _ = sender.send(Ok(answer));
+                for response in responses.into_iter().filter_map(XdsResponse::into_delta) {
+                    let _ = sender.send(Ok(response));
                 }
             }
         });
@@ -104,7 +104,7 @@ impl AggregatedDiscoveryService for Plane {
     }
 }
 
-impl Plane {
+impl ControlPlane {
     fn new(resources: &[Resource]) -> Self {
         Self::offering(offer(resources))
     }
@@ -114,7 +114,7 @@ impl Plane {
             offer: watch::Sender::new(offer),
             requests: Arc::default(),
             outages: watch::Sender::new(0),
-            callers: Arc::default(),
+            clients: Arc::default(),
         }
     }
 
@@ -186,14 +186,14 @@ fn start(address: SocketAddr) -> Proxy {
 }
 
 fn start_with(discovery: Discovery, store: Arc<Store>) -> Proxy {
-    let (peers, callers) = Peers::new();
+    let (peers, clients) = Peers::new();
     let telemetry = Telemetry::new(Arc::new(Node::anonymous()), peers);
     let seams = Seams::new(store, telemetry);
     let server = Server::Mesh { discovery, cluster_id: "Kubernetes".into() };
     let node = NodeInfo { id: "sidecar~10.0.0.1~a.b~b.svc.cluster.local".into(), ..NodeInfo::default() };
     let subscriptions = Subscriptions { node, wildcards: vec![Kind::Cluster, Kind::Listener, Kind::Names] };
     let (snapshot, status) = (seams.snapshot.subscribe(), seams.status.subscribe());
-    tokio::task::spawn_local(run(server, subscriptions, seams.clone(), callers));
+    tokio::task::spawn_local(run(server, subscriptions, seams.clone(), clients));
     Proxy { seams, snapshot, status }
 }
 
@@ -220,7 +220,7 @@ async fn the_proxy_is_ready_when_the_configuration_is_complete() {
     local(async {
         let names = NameTable { hosts: [("a.example.com".to_owned(), NameInfo::default())].into() };
         let all = [cluster("a"), endpoints("a"), listener("l", "r"), route("r"), Resource::Names(names)];
-        let plane = Plane::new(&all);
+        let plane = ControlPlane::new(&all);
         let (address, _closing) = plane.serve("127.0.0.1:0").await;
         let mut proxy = start(address);
         proxy.until_status("published", |status| status.published && status.connected).await;
@@ -242,7 +242,7 @@ async fn the_proxy_is_ready_when_the_configuration_is_complete() {
 #[tokio::test]
 async fn a_bad_resource_is_refused_by_name_and_its_last_good_version_stays() {
     local(async {
-        let plane = Plane::new(&[cluster("a"), endpoints("a"), cluster("b"), endpoints("b")]);
+        let plane = ControlPlane::new(&[cluster("a"), endpoints("a"), cluster("b"), endpoints("b")]);
         let (address, _closing) = plane.serve("127.0.0.1:0").await;
         let mut proxy = start(address);
         proxy.until("two clusters", |snapshot| snapshot.clusters().len() == 2).await;
@@ -264,7 +264,7 @@ async fn a_bad_resource_is_refused_by_name_and_its_last_good_version_stays() {
 #[tokio::test]
 async fn an_outage_keeps_the_configuration_and_a_reconnect_gets_only_differences() {
     local(async {
-        let plane = Plane::new(&[cluster("a"), endpoints("a")]);
+        let plane = ControlPlane::new(&[cluster("a"), endpoints("a")]);
         let (address, closing) = plane.serve("127.0.0.1:0").await;
         let mut proxy = start(address);
         proxy.until("a cluster", |snapshot| snapshot.clusters().len() == 1).await;
@@ -286,7 +286,7 @@ async fn an_outage_keeps_the_configuration_and_a_reconnect_gets_only_differences
 #[tokio::test]
 async fn a_stream_that_ends_in_order_is_reopened_at_once_and_the_proxy_stays_connected() {
     local(async {
-        let plane = Plane::new(&[cluster("a"), endpoints("a")]);
+        let plane = ControlPlane::new(&[cluster("a"), endpoints("a")]);
         let (address, _closing) = plane.serve("127.0.0.1:0").await;
         let mut proxy = start(address);
         proxy.until_status("connected", |status| status.connected).await;
@@ -316,12 +316,12 @@ async fn an_unknown_peer_is_requested_by_its_address() {
         let mut resources = offer(&[]);
         let any = wire::encode(&Resource::Workload(workload), &Target { istio_extensions: true });
         resources.insert(Kind::Workload, "/10.0.0.7", Offered::new(&any));
-        let plane = Plane::offering(resources);
+        let plane = ControlPlane::offering(resources);
         let (address, _closing) = plane.serve("127.0.0.1:0").await;
         let mut proxy = start(address);
         proxy.until_status("connected", |status| status.connected).await;
         let peers = proxy.seams.telemetry.peers().clone();
-        let (known, stranger) = (peers.index(caller), peers.index("10.0.0.8".parse().unwrap()));
+        let (known, unknown) = (peers.index(caller), peers.index("10.0.0.8".parse().unwrap()));
         let arrived = async {
             while peers.workload(known).is_none() {
                 tokio::task::yield_now().await;
@@ -329,7 +329,7 @@ async fn an_unknown_peer_is_requested_by_its_address() {
         };
         assert!(tokio::time::timeout(LIMIT, arrived).await.is_ok());
         assert_eq!(peers.workload(known).unwrap().uid, "Kubernetes//Pod/b/caller");
-        assert!(peers.workload(stranger).is_none());
+        assert!(peers.workload(unknown).is_none());
     })
     .await;
 }
@@ -403,7 +403,8 @@ fn server_tls(
     let own = rcgen::KeyPair::generate().unwrap();
     let chain = leaf(id, (10, 3600), issuer, &own);
     let roots = tls::roots_from_pem(root.as_bytes()).unwrap();
-    let clients = tls::mesh_clients(roots, tls::Accept::Any, tls::ClientAuth::Optional).unwrap();
+    let clients =
+        tls::mesh_clients(roots, "cluster.local".parse().unwrap(), tls::ClientAuth::Optional).unwrap();
     let chain = tls::certificates_from_pem(chain.as_bytes()).unwrap();
     let own = tls::private_key_from_pem(own.serialize_pem().as_bytes()).unwrap();
     watch::Sender::new(tls::server_config(chain, own, Some(clients)).unwrap()).subscribe()
@@ -425,7 +426,7 @@ async fn over_tls_the_proxy_sends_certificate_and_token_to_the_control_plane_onl
             ("ns/istio-system/sa/istio-ingressgateway-service-account", false),
             ("ns/other/sa/istiod", false),
         ] {
-            let plane = Plane::new(&[]);
+            let plane = ControlPlane::new(&[]);
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap().to_string();
             let service = tonic::service::Routes::new(AggregatedDiscoveryServiceServer::new(plane.clone()));
@@ -441,11 +442,14 @@ async fn over_tls_the_proxy_sends_certificate_and_token_to_the_control_plane_onl
             if trusted {
                 proxy.until_status("connected", |status| status.connected).await;
                 let expected = (Some("Bearer token-1".to_owned()), Some(own.to_owned()));
-                assert_eq!(plane.callers.lock().unwrap()[0], expected);
+                assert_eq!(plane.clients.lock().unwrap()[0], expected);
             } else {
                 let arrival = proxy.status.wait_for(|status| status.connected);
                 assert!(tokio::time::timeout(Duration::from_millis(300), arrival).await.is_err());
-                assert!(plane.callers.lock().unwrap().is_empty(), "a token was shown to a stranger");
+                assert!(
+                    plane.clients.lock().unwrap().is_empty(),
+                    "the token was sent to an untrusted server"
+                );
             }
         }
     })

@@ -165,7 +165,7 @@ fn expecting(account: &str) -> UpstreamTls {
 }
 
 #[test]
-fn workloads_of_one_mesh_connect_and_the_mesh_sni_arrives() {
+fn workloads_of_one_mesh_connect_and_the_server_sees_their_sni() {
     let authority = Authority::new();
     let (reviews, page) = (store(&authority, "reviews"), store(&authority, "productpage"));
     let (server, client) = outcome(&strict(), &reviews, &expecting("reviews"), &page);
@@ -214,7 +214,7 @@ fn a_client_without_a_certificate_is_refused_with_an_alert() {
 }
 
 #[test]
-fn a_server_whose_certificate_has_expired_or_is_of_another_root_is_not_called() {
+fn an_expired_server_certificate_or_one_of_another_root_is_refused() {
     let (authority, foreign) = (Authority::new(), Authority::new());
     let page = store(&authority, "productpage");
     let hour = std::time::Duration::from_secs(3600);

@@ -79,7 +79,7 @@ fn a_secret_that_either_side_replaces_ends_the_sessions_that_stand_on_it() {
 }
 
 #[test]
-fn a_peer_whose_root_is_trusted_no_more_does_not_come_back_by_its_session() {
+fn a_session_is_not_resumed_after_its_root_lost_trust() {
     for version in BOTH {
         let (old, later) = (Authority::new(), Authority::new());
         let pair = Pair::new(version, store(&old, "reviews"), store(&old, "productpage"));
@@ -94,7 +94,7 @@ fn a_peer_whose_root_is_trusted_no_more_does_not_come_back_by_its_session() {
 }
 
 #[test]
-fn a_peer_whose_certificate_has_expired_does_not_come_back_by_its_session() {
+fn a_session_is_not_resumed_after_its_certificate_expired() {
     for (version, expiring) in BOTH.into_iter().flat_map(|version| [(version, "client"), (version, "server")])
     {
         let authority = Authority::new();

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn permissions_look_at_what_is_asked_for() {
+    fn permissions_match_the_request() {
         let method = HeaderMatch {
             name: ":method".into(),
             test: HeaderTest::Text(StringMatch::exact("GET")),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn principals_look_at_who_asks() {
+    fn principals_match_the_client() {
         let peer = Peer {
             uris: ["spiffe://cluster.local/ns/a/sa/b".into(), "spiffe://other/c".into()].into(),
             dns: ["b.test".into()].into(),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_action_says_what_a_match_means() {
+    fn the_action_decides_what_a_match_means() {
         let headers = HeaderMap::new();
         let head =
             Head { method: &Method::GET, authority: "", target: "/", scheme: "http", headers: &headers };
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn shadow_rules_deny_nobody() {
+    fn shadow_rules_never_deny() {
         let headers = HeaderMap::new();
         let head =
             Head { method: &Method::GET, authority: "", target: "/", scheme: "http", headers: &headers };

@@ -4,7 +4,7 @@ pub mod decide;
 
 pub mod condition;
 
-use super::step::{Asked, Step};
+use super::step::{RequestView, Step};
 use crate::flow::flags::Flags;
 use crate::flow::refusal::Refusal;
 use crate::flow::subject::Subject;
@@ -27,14 +27,14 @@ impl Rules {
     }
 
     /// Whether there are any rules.
-    pub fn act(&self) -> bool {
+    pub fn has_effect(&self) -> bool {
         !self.0.is_empty()
     }
 
-    /// Lets a request pass, or refuses it.
-    pub fn request(&self, asked: &Asked<'_>, headers: &HeaderMap) -> Step {
-        let head = asked.head(headers);
-        let subject = Subject { head: Some(&head), ..asked.subject };
+    /// Allows a request or refuses it.
+    pub fn request(&self, request: &RequestView<'_>, headers: &HeaderMap) -> Step {
+        let head = request.head(headers);
+        let subject = Subject { head: Some(&head), ..request.subject };
         for rules in &self.0 {
             if let Decision::Denied(policy) = decide(rules, &subject) {
                 return Step::Refuse(Box::new(denied(policy)));

@@ -42,23 +42,23 @@ async fn text(response: Response<Body>) -> String {
 }
 
 /// Sends a request to a server that responds with these bytes. Returns the bytes that the server received.
-async fn asked<B>(
+async fn exchange<B>(
     client: &Client<DuplexStream>,
     server: &mut DuplexStream,
     request: Request<B>,
     end: &str,
-    answer: &str,
+    response: &str,
 ) -> (String, Result<Response<Body>, (Failure, Option<Request<B>>)>)
 where
     B: http_body::Body<Data = Bytes> + Unpin + 'static,
 {
     let serving = async {
-        let seen = until(server, end).await;
-        server.write_all(answer.as_bytes()).await.unwrap();
-        seen
+        let received = until(server, end).await;
+        server.write_all(response.as_bytes()).await.unwrap();
+        received
     };
-    let (served, answered) = tokio::join!(serving, client.send(request));
-    (served, answered.map(|(response, _)| response))
+    let (received, result) = tokio::join!(serving, client.send(request));
+    (received, result.map(|(response, _)| response))
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn requests_follow_each_other_on_one_connection() {
             ),
         ] {
             assert!(client.is_ready());
-            let (sent, response) = asked(&client, &mut server, request, end, answer).await;
+            let (sent, response) = exchange(&client, &mut server, request, end, answer).await;
             assert_eq!(sent, seen);
             assert_eq!(text(response.unwrap()).await, expected);
         }
@@ -103,7 +103,7 @@ fn the_response_to_head_has_no_body() {
         let (client, mut server) = pair(1 << 16);
         let request = Request::head("/").body(Full::default()).unwrap();
         let answer = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n";
-        let (_, response) = asked(&client, &mut server, request, "\r\n\r\n", answer).await;
+        let (_, response) = exchange(&client, &mut server, request, "\r\n\r\n", answer).await;
         let response = response.unwrap();
         assert_eq!(response.headers()["content-length"], "5");
         assert!(http_body::Body::is_end_stream(response.body()));
@@ -121,7 +121,7 @@ fn a_connection_that_may_not_go_on_is_not_ready() {
             ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n", "ok"),
         ] {
             let (client, mut server) = pair(1 << 16);
-            let (_, response) = asked(&client, &mut server, get("/"), "\r\n\r\n", answer).await;
+            let (_, response) = exchange(&client, &mut server, get("/"), "\r\n\r\n", answer).await;
             assert_eq!(text(response.unwrap()).await, body);
             assert!(!client.is_ready(), "{answer}");
         }
@@ -140,13 +140,13 @@ fn a_body_until_close_is_complete_only_at_the_close() {
     run(async {
         let (client, mut server) = pair(1 << 16);
         let (_, response) =
-            asked(&client, &mut server, get("/"), "\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\nall").await;
+            exchange(&client, &mut server, get("/"), "\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\nall").await;
         drop(server);
         assert_eq!(text(response.unwrap()).await, "all");
         for cut in ["content-length: 5\r\n\r\nabc", "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"] {
             let (client, mut server) = pair(1 << 16);
             let answer = format!("HTTP/1.1 200 OK\r\n{cut}");
-            let (_, response) = asked(&client, &mut server, get("/"), "\r\n\r\n", &answer).await;
+            let (_, response) = exchange(&client, &mut server, get("/"), "\r\n\r\n", &answer).await;
             drop(server);
             let mut body = response.unwrap().into_body();
             assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
@@ -205,7 +205,7 @@ fn a_request_body_continues_after_an_early_response() {
         let (client, mut server) = pair(16);
         let (sender, request) = dictated();
         let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
-        let (seen, response) = asked(&client, &mut server, request, "\r\n\r\n", answer).await;
+        let (seen, response) = exchange(&client, &mut server, request, "\r\n\r\n", answer).await;
         assert!(seen.contains("transfer-encoding: chunked\r\n"), "{seen}");
         let mut body = response.map_err(|(failure, _)| failure).unwrap().into_body();
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "one");
@@ -227,7 +227,7 @@ fn a_connection_that_is_let_go_stops_sending() {
         let (client, mut server) = pair(16);
         let (sender, request) = dictated();
         let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-        let (_, response) = asked(&client, &mut server, request, "\r\n\r\n", answer).await;
+        let (_, response) = exchange(&client, &mut server, request, "\r\n\r\n", answer).await;
         drop(response);
         assert!(!client.is_ready());
         drop(client);
@@ -244,7 +244,7 @@ fn upgrading(protocol: &str) -> request::Builder {
 #[test]
 fn a_switch_to_another_protocol_is_refused() {
     let switching = |head: &str| format!("HTTP/1.1 101 Switching\r\nconnection: upgrade\r\n{head}\r\n");
-    let answers = [
+    let responses = [
         switching(""),
         switching("upgrade: y\r\n"),
         switching("upgrade: x, y\r\n"),
@@ -253,17 +253,21 @@ fn a_switch_to_another_protocol_is_refused() {
         switching("upgrade: x\r\n").replace("HTTP/1.1", "HTTP/1.0"),
     ];
     run(async move {
-        for answer in answers {
+        for answer in responses {
             let (client, mut server) = pair(1 << 16);
             let request = upgrading("x").body(Full::<Bytes>::default()).unwrap();
-            let (_, response) = asked(&client, &mut server, request, "\r\n\r\n", &answer).await;
+            let (_, response) = exchange(&client, &mut server, request, "\r\n\r\n", &answer).await;
             assert_eq!(response.err().map(|(f, _)| f), Some(Failure::Invalid(Invalid::Switch)), "{answer:?}");
             assert!(!client.is_ready());
         }
         let (client, mut server) = pair(1 << 16);
         let answer = switching("upgrade: x\r\n");
-        let (_, response) = asked(&client, &mut server, get("/"), "\r\n\r\n", &answer).await;
-        assert_eq!(response.err().map(|(f, _)| f), Some(Failure::Invalid(Invalid::Switch)), "nobody asked");
+        let (_, response) = exchange(&client, &mut server, get("/"), "\r\n\r\n", &answer).await;
+        assert_eq!(
+            response.err().map(|(f, _)| f),
+            Some(Failure::Invalid(Invalid::Switch)),
+            "the request did not ask for a switch"
+        );
     });
 }
 
@@ -276,7 +280,7 @@ fn a_switch_before_the_end_of_the_request_is_refused() {
         parts.headers.extend(upgrading("x").body(()).unwrap().headers().clone());
         let request = Request::from_parts(parts, body);
         let answer = "HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n";
-        let (_, response) = asked(&client, &mut server, request, "\r\n\r\n", answer).await;
+        let (_, response) = exchange(&client, &mut server, request, "\r\n\r\n", answer).await;
         assert_eq!(response.err().map(|(f, _)| f), Some(Failure::Invalid(Invalid::Switch)));
     });
 }
@@ -287,7 +291,7 @@ fn an_upgrade_returns_the_stream_with_the_bytes_read_ahead() {
         let (client, mut server) = pair(1 << 16);
         let answer = "HTTP/1.1 101 Switching\r\nupgrade: X\r\nconnection: upgrade\r\n\r\nhello";
         let request = upgrading("x").body(Full::<Bytes>::default()).unwrap();
-        let (_, response) = asked(&client, &mut server, request, "\r\n\r\n", answer).await;
+        let (_, response) = exchange(&client, &mut server, request, "\r\n\r\n", answer).await;
         let mut stream = response.unwrap().into_body().upgrade().unwrap().await.unwrap();
         let mut early = [0; 5];
         stream.read_exact(&mut early).await.unwrap();
@@ -325,9 +329,9 @@ fn the_headers_of_a_request_are_returned_with_its_response() {
             let answer = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
             server.write_all(answer).await.unwrap();
         };
-        let ((), answered) = tokio::join!(serving, client.send(get("/again")));
-        let (response, asked) = answered.map_err(|(failure, _)| failure).unwrap();
+        let ((), result) = tokio::join!(serving, client.send(get("/again")));
+        let (response, headers) = result.map_err(|(failure, _)| failure).unwrap();
         assert_eq!(response.status(), 503);
-        assert_eq!(asked, *get("/again").headers());
+        assert_eq!(headers, *get("/again").headers());
     });
 }

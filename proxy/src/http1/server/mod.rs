@@ -70,10 +70,10 @@ where
             }
         };
         match after {
-            After::Next => {}
-            After::Close => break,
+            NextState::Next => {}
+            NextState::Close => break,
             // No orderly shutdown: the client must notice that the response is incomplete.
-            After::Cut => return,
+            NextState::Cut => return,
         }
     }
     let _ = timeout(LINGER, close(&connection)).await;
@@ -81,7 +81,7 @@ where
 
 /// What happens to a connection after a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum After {
+enum NextState {
     Next,
     Close,
     Cut,
@@ -149,7 +149,7 @@ async fn exchange<S, V>(
     length: Length,
     limits: Limits,
     service: &V,
-) -> After
+) -> NextState
 where
     S: Duplex + 'static,
     V: Service,
@@ -170,7 +170,7 @@ where
     drop(handling);
     match response {
         Some(response) => respond(connection, properties, response, service).await,
-        None => After::Cut,
+        None => NextState::Cut,
     }
 }
 
@@ -189,7 +189,7 @@ async fn respond<S, V>(
     properties: RequestProperties,
     response: Response<V::Body>,
     service: &V,
-) -> After
+) -> NextState
 where
     S: Duplex + 'static,
     V: Service,
@@ -209,7 +209,7 @@ where
     drop(parts);
     if upgrades {
         let flushed = poll_fn(|context| connection.poll_flush(context)).await;
-        return if flushed.is_ok() && connection.hand_over() { After::Cut } else { After::Close };
+        return if flushed.is_ok() && connection.hand_over() { NextState::Cut } else { NextState::Close };
     }
     let mut framer = Framer::new(length, properties.trailers);
     let (mut grace, mut broken) = (Timer::default(), false);
@@ -218,9 +218,9 @@ where
         sending.poll(body.as_mut(), context)
     });
     match sent.await {
-        Ok(()) if persists && connection.is_read() => After::Next,
-        Ok(()) => After::Close,
-        Err(Unsent) => After::Cut,
+        Ok(()) if persists && connection.is_read() => NextState::Next,
+        Ok(()) => NextState::Close,
+        Err(SendFailed) => NextState::Cut,
     }
 }
 
@@ -236,7 +236,7 @@ fn length(properties: RequestProperties, parts: &response::Parts, known: Option<
 }
 
 /// A response could not be sent completely.
-struct Unsent;
+struct SendFailed;
 
 /// The state of sending a response body.
 struct Sending<'a, S> {
@@ -252,7 +252,7 @@ impl<S: Duplex> Sending<'_, S> {
         mut self,
         mut body: Pin<&mut B>,
         context: &mut Context<'_>,
-    ) -> Poll<Result<(), Unsent>> {
+    ) -> Poll<Result<(), SendFailed>> {
         let mut turn = Turn::default();
         loop {
             let mut waits = false;
@@ -265,31 +265,31 @@ impl<S: Duplex> Sending<'_, S> {
                 }
             }
             if *self.broken {
-                return self.connection.poll_flush(context).map(|_| Err(Unsent));
+                return self.connection.poll_flush(context).map(|_| Err(SendFailed));
             }
             if self.framer.is_done() {
                 return self.finish(context);
             }
             if waits {
-                return watch(self.connection, self.grace, context).map(|()| Err(Unsent));
+                return watch(self.connection, self.grace, context).map(|()| Err(SendFailed));
             }
-            ready!(self.connection.poll_write(context)).map_err(|_| Unsent)?;
+            ready!(self.connection.poll_write(context)).map_err(|_| SendFailed)?;
             ready!(turn.take(1, context));
         }
     }
 
-    fn add<E>(&mut self, frame: Result<Option<Frame<Bytes>>, E>) -> Result<(), Unsent> {
+    fn add<E>(&mut self, frame: Result<Option<Frame<Bytes>>, E>) -> Result<(), SendFailed> {
         *self.grace = Timer::default();
-        let frame = frame.map_err(|_| Unsent)?;
-        self.connection.write(|out| self.framer.add(frame, out)).map_err(|TooShort| Unsent)
+        let frame = frame.map_err(|_| SendFailed)?;
+        self.connection.write(|out| self.framer.add(frame, out)).map_err(|TooShort| SendFailed)
     }
 
-    fn finish(&self, context: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+    fn finish(&self, context: &mut Context<'_>) -> Poll<Result<(), SendFailed>> {
         // The next request has already arrived: its response is written together with this one.
         if self.connection.is_ahead() {
             return Poll::Ready(Ok(()));
         }
-        self.connection.poll_flush(context).map_err(|_| Unsent)
+        self.connection.poll_flush(context).map_err(|_| SendFailed)
     }
 }
 

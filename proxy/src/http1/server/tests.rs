@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::Instant;
 
-type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// Responds depending on the path, and records events.
 #[derive(Default)]
@@ -24,27 +24,27 @@ struct App {
 }
 
 /// Records when a request is cancelled.
-struct GivenUp(Rc<App>, String);
+struct RecordOnDrop(Rc<App>, String);
 
-impl Drop for GivenUp {
+impl Drop for RecordOnDrop {
     fn drop(&mut self) {
-        self.0.seen.borrow_mut().push(format!("gave up {}", self.1));
+        self.0.seen.borrow_mut().push(format!("cancelled {}", self.1));
     }
 }
 
 struct Handler(Rc<App>);
 
-fn text(text: impl Into<Bytes>) -> Answer {
+fn text(text: impl Into<Bytes>) -> Reply {
     Response::new(Full::new(text.into()).boxed_unsync())
 }
 
-fn pieces(all: Vec<Frame<Bytes>>) -> Answer {
+fn pieces(all: Vec<Frame<Bytes>>) -> Reply {
     let frames = futures_util::stream::iter(all.into_iter().map(Ok));
     Response::new(StreamBody::new(frames).boxed_unsync())
 }
 
 /// Writes back five bytes on the upgraded stream.
-fn upgrade(body: &Body) -> Answer {
+fn upgrade(body: &Body) -> Reply {
     let upgraded = body.upgrade().unwrap();
     spawn_local(async move {
         let mut stream = upgraded.await.unwrap();
@@ -61,7 +61,7 @@ fn upgrade(body: &Body) -> Answer {
 impl Service for Handler {
     type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-    async fn handle(&self, request: Request<Body>) -> Answer {
+    async fn handle(&self, request: Request<Body>) -> Reply {
         let (parts, mut body) = request.into_parts();
         let path = parts.uri.path().to_owned();
         self.0.seen.borrow_mut().push(format!("{} {path}", parts.method));
@@ -87,7 +87,7 @@ impl Service for Handler {
             }
             "/size" => text(format!("{:?} {}", body.size_hint().exact(), body.is_end_stream())),
             "/wait" => {
-                let given_up = GivenUp(self.0.clone(), path);
+                let given_up = RecordOnDrop(self.0.clone(), path);
                 self.0.go.notified().await;
                 std::mem::forget(given_up);
                 text("waited")
@@ -113,7 +113,7 @@ impl Service for Handler {
         }
     }
 
-    fn refuse(&self, invalid: Invalid, head: Option<Parts>) -> Answer {
+    fn refuse(&self, invalid: Invalid, head: Option<Parts>) -> Reply {
         let path = head.map(|head| head.uri.to_string());
         self.0.seen.borrow_mut().push(format!("refused {path:?}"));
         let mut response = text(invalid.to_string());
@@ -238,7 +238,7 @@ fn a_second_request_inside_a_body_stays_a_body() {
 }
 
 #[test]
-fn nothing_behind_a_refused_request_is_looked_at() {
+fn bytes_after_a_refused_request_are_ignored() {
     run(async {
         for (request, status, seen) in [
             (
@@ -301,7 +301,7 @@ fn a_client_that_expects_100_gets_it_when_its_body_is_read() {
 }
 
 #[test]
-fn an_unread_body_that_is_here_is_skipped_and_one_that_is_not_ends_the_connection() {
+fn an_unread_body_that_has_arrived_is_skipped_and_an_incomplete_one_ends_the_connection() {
     run(async {
         let mut client = Client::new(1 << 16);
         client.send("POST /ignore HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbodyGET /next HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -309,7 +309,7 @@ fn an_unread_body_that_is_here_is_skipped_and_one_that_is_not_ends_the_connectio
         client.send("POST /ignore HTTP/1.1\r\nhost: a\r\ncontent-length: 400000\r\n\r\nbody").await;
         let response = client.until("ok").await;
         assert!(response.contains("connection: close\r\n"), "{response}");
-        // The client goes on sending for a while; no reset must discard the response.
+        // The client keeps sending for a while; no reset must discard the response.
         client.send(&"x".repeat(100_000)).await;
         assert_eq!(client.rest().await, "");
         let began = Instant::now();
@@ -403,13 +403,13 @@ fn a_half_closed_client_gets_its_response_within_the_grace_period() {
 }
 
 #[test]
-fn a_request_is_cancelled_when_its_client_is_gone() {
+fn a_request_is_cancelled_when_its_client_disconnects() {
     run(async {
         let mut client = Client::new(1 << 16);
         client.send("GET /wait HTTP/1.1\r\nhost: a\r\n\r\n").await;
         client.stream.shutdown().await.unwrap();
         client.server.await.unwrap();
-        assert_eq!(client.app.seen.take(), ["GET /wait", "gave up /wait"]);
+        assert_eq!(client.app.seen.take(), ["GET /wait", "cancelled /wait"]);
     });
 }
 

@@ -126,35 +126,35 @@ async fn a_socket_that_is_reset_amid_bulk_is_named() {
     let all = async { tokio::join!(copying, reading) };
     tokio::select! {
         (result, ()) = all => assert_eq!(result.unwrap_err().0, End::Up),
-        () = writing => panic!("nobody told the client"),
+        () = writing => panic!("the client did not notice the end"),
     }
 }
 
 /// How a peer leaves after it has sent all its bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Leave {
+enum PeerEnd {
     Orderly,
-    WithoutAWord,
-    AmidARecord,
+    WithoutCloseNotify,
+    InsideARecord,
     WithGarbage,
     WithAnAlert,
     WithAReset,
 }
 
-impl Leave {
+impl PeerEnd {
     /// The ways in which a peer without TLS can leave.
     const PLAIN: [Self; 2] = [Self::Orderly, Self::WithAReset];
     const ALL: [Self; 6] = [
         Self::Orderly,
-        Self::WithoutAWord,
-        Self::AmidARecord,
+        Self::WithoutCloseNotify,
+        Self::InsideARecord,
         Self::WithGarbage,
         Self::WithAnAlert,
         Self::WithAReset,
     ];
 
     fn is_abort(self) -> bool {
-        !matches!(self, Self::Orderly | Self::WithoutAWord)
+        !matches!(self, Self::Orderly | Self::WithoutCloseNotify)
     }
 
     async fn plain(self, mut peer: TcpStream) -> TcpStream {
@@ -169,8 +169,8 @@ impl Leave {
         let (socket, _) = peer.get_mut();
         match self {
             Self::Orderly => peer.shutdown().await.unwrap(),
-            Self::WithoutAWord => socket.shutdown().await.unwrap(),
-            Self::AmidARecord => {
+            Self::WithoutCloseNotify => socket.shutdown().await.unwrap(),
+            Self::InsideARecord => {
                 socket.write_all(&[23, 3, 3, 0, 40, 1, 2, 3]).await.unwrap();
                 socket.shutdown().await.unwrap();
             }
@@ -205,7 +205,7 @@ async fn over_tls(version: TlsVersion) -> (TlsStream<TcpStream>, Tls) {
 }
 
 /// Checks what the other end sees when a peer leaves: all bytes and an end, or a reset.
-async fn sees(mut other: TcpStream, leave: Leave, case: &str) {
+async fn sees(mut other: TcpStream, leave: PeerEnd, case: &str) {
     let mut all = vec![];
     let seen = other.read_to_end(&mut all).await.map_err(|error| error.kind());
     let expected = if leave.is_abort() { Err(io::ErrorKind::ConnectionReset) } else { Ok(3) };
@@ -218,7 +218,7 @@ async fn an_aborted_connection_resets_the_other_and_one_that_ends_ends_it() {
         if is_client { (near, plain(other)) } else { (plain(other), near) }
     };
     for is_client in [true, false] {
-        for leave in Leave::PLAIN {
+        for leave in PeerEnd::PLAIN {
             let ((mut peer, near), (ours, other)) = (sockets().await, sockets().await);
             let (down, up) = sides(plain(near), ours, is_client);
             let leaving = async {
@@ -229,11 +229,11 @@ async fn an_aborted_connection_resets_the_other_and_one_that_ends_ends_it() {
             tokio::join!(joined(down, up), leaving, sees(other, leave, &case));
         }
         for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
-            for leave in Leave::ALL {
+            for leave in PeerEnd::ALL {
                 let ((mut peer, near), (ours, other)) = (over_tls(version).await, sockets().await);
                 peer.write_all(b"all").await.unwrap();
                 peer.flush().await.unwrap();
-                if leave == Leave::WithAnAlert {
+                if leave == PeerEnd::WithAnAlert {
                     near.socket().socket().try_write(&[7; 40]).unwrap();
                 }
                 let (down, up) = sides(Stream::Tls(Box::new(near)), ours, is_client);

@@ -218,7 +218,7 @@ async fn an_end_without_close_notify_is_an_error_after_all_complete_records() {
         theirs.write_all(b"all of this").await.unwrap();
         let TlsStream::Server(theirs) = theirs else { unreachable!() };
         let (mut socket, mut session) = theirs.into_inner();
-        session.writer().write_all(b"half of that, which nobody is ever to see").unwrap();
+        session.writer().write_all(b"a part that must never be visible").unwrap();
         let mut record = vec![];
         session.write_tls(&mut record).unwrap();
         socket.write_all(&record[..cut]).await.unwrap();
@@ -227,7 +227,7 @@ async fn an_end_without_close_notify_is_an_error_after_all_complete_records() {
         let error = ours.read_to_end(&mut all).await.unwrap_err();
         let kind = if cut == 0 { io::ErrorKind::UnexpectedEof } else { io::ErrorKind::ConnectionAborted };
         assert_eq!((error.kind(), &all[..]), (kind, &b"all of this"[..]), "{cut}");
-        assert!(ours.read(&mut [0]).await.is_err(), "it is told again");
+        assert!(ours.read(&mut [0]).await.is_err(), "the error is returned again");
     }
 }
 
@@ -304,7 +304,7 @@ async fn garbage_amid_a_connection_ends_it_for_good() {
             ours.shutdown().await.unwrap();
             let error = loop {
                 match theirs.read(&mut [0; 100]).await {
-                    Ok(0) => panic!("nobody told the peer"),
+                    Ok(0) => panic!("the peer did not notice the end"),
                     Ok(_) => {}
                     Err(error) => break error,
                 }
@@ -405,12 +405,12 @@ async fn parts_share_records() {
 }
 
 /// A server of the TLS library whose bytes the test moves itself.
-struct ByHand {
+struct ManualServer {
     session: ServerConnection,
     socket: TcpStream,
 }
 
-impl ByHand {
+impl ManualServer {
     /// Reads until no bytes are available.
     fn read(&mut self) {
         let mut bytes = vec![0; 1 << 16];
@@ -438,7 +438,7 @@ async fn a_message_split_into_single_byte_records_is_processed() {
     let mut server = ServerConfig::clone(&server);
     server.max_fragment_size = Some(64);
     let (ours, socket) = sockets().await;
-    let mut peer = ByHand { session: ServerConnection::new(Arc::new(server)).unwrap(), socket };
+    let mut peer = ManualServer { session: ServerConnection::new(Arc::new(server)).unwrap(), socket };
     let greeting = async {
         loop {
             peer.socket.readable().await.unwrap();

@@ -6,12 +6,12 @@ use super::exchange::Exchange;
 use super::headers::{ATTEMPT_COUNT, EXPECTED_TIMEOUT, REQUEST_ID, absolute, replace_host, strip_hop_by_hop};
 use super::message::Message;
 use super::survey::Survey;
-use super::timer::{Arrival, Expired, Limits, Timer};
+use super::timer::{Expired, Limits, ReadLimits, Timer};
 use crate::flow::extra::Attempted;
 use crate::flow::record::Reporter;
 use crate::flow::refusal::Refusal;
 use crate::http1::Invalid;
-use crate::pipeline::upstream::{Busy, Host, Upstream};
+use crate::pipeline::upstream::{ActiveGuard, Host, Upstream};
 use crate::pipeline::world::now;
 use crate::policy::retry::Outcome;
 use crate::send::body::RequestBody;
@@ -53,8 +53,8 @@ pub(super) struct Attempt<'a> {
     tried: SmallVec<[SocketAddr; 4]>,
     host: Option<Rc<Host>>,
     /// Timeout of one attempt.
-    each: Option<Duration>,
-    arrival: Option<Arrival>,
+    per_try: Option<Duration>,
+    read_limits: Option<ReadLimits>,
 }
 
 impl<'a> Attempt<'a> {
@@ -67,13 +67,13 @@ impl<'a> Attempt<'a> {
             count: 0,
             tried: SmallVec::new(),
             host: None,
-            each: None,
-            arrival: exchange.arrival(),
+            per_try: None,
+            read_limits: exchange.read_limits(),
         }
     }
 
     /// Updates the upstream, so that the next attempt chooses among its current endpoints.
-    pub(super) fn renew(&mut self) {
+    pub(super) fn refresh_upstream(&mut self) {
         if let Some(current) = self.exchange.connection.thread.upstream(&self.upstream.cluster().name) {
             self.upstream = current;
         }
@@ -85,13 +85,14 @@ impl<'a> Attempt<'a> {
         message: &mut Message,
         policy: Option<&RetryPolicy>,
         whole: &mut Option<Timer>,
-    ) -> Result<(Sent, Busy), Failure> {
+    ) -> Result<(Sent, ActiveGuard), Failure> {
         let connection = &self.exchange.connection;
         self.count += 1;
         self.exchange.detail(|detail| detail.attempts = self.count);
-        let looks = policy.map_or(0, |p| p.avoid_previous_hosts);
+        let reselections = policy.map_or(0, |p| p.avoid_previous_hosts);
         let original = connection.original;
-        let host = self.upstream.choose(&connection.thread, self.plan.hash, original, (&self.tried, looks));
+        let host =
+            self.upstream.choose(&connection.thread, self.plan.hash, original, (&self.tried, reselections));
         let host = host.ok_or_else(|| Failure { outcome: None, refusal: Refusal::no_endpoint() })?;
         self.tried.push(host.address);
         self.exchange.detail(|detail| detail.upstream_host = Some(host.address));
@@ -101,34 +102,34 @@ impl<'a> Attempt<'a> {
         });
         let busy = host.begin(&self.upstream, true);
         self.host = Some(host.clone());
-        let repeatable = policy.is_some_and(|policy| policy.attempts > 0);
-        self.each = policy.and_then(|policy| policy.per_try_timeout);
+        let may_retry = policy.is_some_and(|policy| policy.attempts > 0);
+        self.per_try = policy.and_then(|policy| policy.per_try_timeout);
         let stream_idle = self.plan.idle.or(connection.http().model.stream_idle_timeout);
         let stream_idle = stream_idle.filter(|limit| !limit.is_zero());
-        let mut arrival = self.arrival.take();
+        let mut read_limits = self.read_limits.take();
         let timer = |limit| Timer::new(limit, &self.exchange.meter, &connection.thread);
         let mut limits = Limits {
             whole: whole.as_mut(),
             attempt: policy.and_then(|p| p.per_try_timeout).map(timer),
             idle: stream_idle.map(timer),
-            arrival: arrival.as_mut(),
+            request: read_limits.as_mut(),
         };
-        let result = limits.wait(pin!(self.deliver(&host, message, repeatable))).await;
+        let result = limits.wait(pin!(self.deliver(&host, message, may_retry))).await;
         drop(limits);
-        self.arrival = arrival;
+        self.read_limits = read_limits;
         match result {
             Ok(Ok(sent)) => Ok((sent, busy)),
             Ok(Err(failure)) => {
                 let clients = Refusal::of_body(&self.exchange.meter);
                 Err(clients.map_or(failure, |refusal| Failure { outcome: None, refusal }))
             }
-            Err(Expired::Stalled) => Err(Failure { outcome: None, refusal: Refusal::stalled() }),
-            Err(Expired::Arrival) => Err(Failure { outcome: None, refusal: Refusal::slow() }),
+            Err(Expired::RequestIdle) => Err(Failure { outcome: None, refusal: Refusal::stalled() }),
+            Err(Expired::RequestTimeout) => Err(Failure { outcome: None, refusal: Refusal::slow() }),
             Err(expired) => {
                 self.upstream.stats.upstream_rq_timeout.add(1);
                 Err(match expired {
                     Expired::Whole => Failure { outcome: None, refusal: Refusal::timeout() },
-                    Expired::Idle | Expired::Stalled | Expired::Arrival => {
+                    Expired::Idle | Expired::RequestIdle | Expired::RequestTimeout => {
                         Failure { outcome: None, refusal: Refusal::idle() }
                     }
                     Expired::Attempt => {
@@ -145,7 +146,7 @@ impl<'a> Attempt<'a> {
             // The first attempt is sent at once.
             if self.count > 1 { limit.saturating_sub(now() - self.exchange.start) } else { limit }
         });
-        let least = left.into_iter().chain(self.each).min()?;
+        let least = left.into_iter().chain(self.per_try).min()?;
         Some((least.as_millis() as u64).max(1))
     }
 
@@ -155,8 +156,8 @@ impl<'a> Attempt<'a> {
     }
 
     /// Records the outcome for the endpoint.
-    pub(super) fn note(&self, outcome: Outcome) {
-        self.upstream.answered(self.host.as_deref(), outcome);
+    pub(super) fn record(&self, outcome: Outcome) {
+        self.upstream.record_outcome(self.host.as_deref(), outcome);
     }
 
     /// Sends the request. A pooled connection may turn out to be closed; a request that no upstream has processed, or
@@ -165,48 +166,47 @@ impl<'a> Attempt<'a> {
         &mut self,
         host: &Rc<Host>,
         message: &mut Message,
-        repeatable: bool,
+        may_retry: bool,
     ) -> Result<Sent, Failure> {
         let mut fresh = false;
         let mut left = MOST_CONNECTIONS;
         loop {
             left -= 1;
-            let asked = self.exchange.has_extra().then(now);
+            let started = self.exchange.has_extra().then(now);
             let lease = self.lease(host, message, fresh).await?;
-            if let Some(asked) = asked {
-                self.exchange.extra(|extra| extra.leased(lease.opened(), now() - asked));
+            if let Some(started) = started {
+                self.exchange.extra(|extra| extra.leased(lease.opened(), now() - started));
             }
             let reused = lease.reused();
-            self.identify(host, &lease);
+            self.record_endpoint(host, &lease);
             let multiplexed = lease.version() == Version::HTTP_2;
-            let wanted = repeatable || (multiplexed && reused && message.is_safe());
-            let again = wanted && !self.hands_back(message, multiplexed);
+            let may_resend = may_retry || (multiplexed && reused && message.is_safe());
+            let again = may_resend && !self.returns_headers(message, multiplexed);
             let request = self.request(message, &lease, again);
             self.began = Some(now());
             self.exchange.mark(Point::SendBegins);
-            let (error, handed_back) = match lease.send(request).await {
+            let (error, returned) = match lease.send(request).await {
                 Ok(sent) if switches(&sent) && (multiplexed || !self.plan.upgrade) => {
                     return Err(Failure::of(&SendError::Malformed(Invalid::Switch)));
                 }
                 Ok(mut sent) => {
-                    if let Some(asked) = sent.asked.take() {
-                        message.keep(asked);
+                    if let Some(headers) = sent.request_headers.take() {
+                        message.restore_headers(headers);
                     }
                     return Ok(sent);
                 }
                 Err(failed) => failed,
             };
-            let unseen = error.unsent();
-            let intact = match handed_back {
+            let unprocessed = error.unsent();
+            let intact = match returned {
                 Some(request) => {
                     restore(message, request);
                     true
                 }
-                None => again && message.can_repeat(),
+                None => again && message.can_resend(),
             };
-            let worn_out =
-                reused && matches!(error, SendError::Closed { sent: true, .. }) && message.is_safe();
-            if left == 0 || !(intact && (unseen || worn_out)) {
+            let stale = reused && matches!(error, SendError::Closed { sent: true, .. }) && message.is_safe();
+            if left == 0 || !(intact && (unprocessed || stale)) {
                 return Err(Failure::of(&error));
             }
             fresh = true;
@@ -216,36 +216,36 @@ impl<'a> Attempt<'a> {
     /// Whether sending returns the request's headers in any case, so that they need not be copied first: an HTTP/1
     /// request without a body is returned with its response or error, unless the timeout of one attempt ends it
     /// earlier. A host rewritten for one endpoint cannot be reused for the next, so such headers are copied.
-    fn hands_back(&self, message: &Message, multiplexed: bool) -> bool {
-        let bare = matches!(message, Message::Bare { .. });
-        bare && !multiplexed && self.each.is_none() && self.plan.endpoint_host.is_none()
+    fn returns_headers(&self, message: &Message, multiplexed: bool) -> bool {
+        let bare = matches!(message, Message::NoBody { .. });
+        bare && !multiplexed && self.per_try.is_none() && self.plan.endpoint_host.is_none()
     }
 
     /// Gets a connection from the pool or opens one.
     async fn lease(&self, host: &Rc<Host>, message: &Message, fresh: bool) -> Result<Lease, Failure> {
         let connection = &self.exchange.connection;
         let headers = match message {
-            Message::Bare { headers, .. } | Message::Kept { headers, .. } | Message::Once { headers, .. } => {
-                headers
-            }
+            Message::NoBody { headers, .. }
+            | Message::Replayable { headers, .. }
+            | Message::Streamed { headers, .. } => headers,
         };
         let authority = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
         let http2 = self.exchange.client_http2();
-        let mut flavor = self.upstream.flavor(host, http2, connection.http().alpn, authority);
+        let mut kind = self.upstream.connection_kind(host, http2, connection.http().alpn, authority);
         if self.plan.upgrade {
             // Request the upgrade over HTTP/1.1; over HTTP/2 it would be lost.
-            flavor.http2 = Some(false);
+            kind.http2 = Some(false);
         }
-        if !fresh && let Some(lease) = host.pool.ready(&flavor) {
+        if !fresh && let Some(lease) = host.pool.ready(&kind) {
             return Ok(lease);
         }
         // Boxed, because it is rare and would enlarge the future of every request.
         let keeps_certificates = self.exchange.has_extra();
-        Box::pin(connect(&connection.thread, &self.upstream, host, &flavor, keeps_certificates)).await
+        Box::pin(connect(&connection.thread, &self.upstream, host, &kind, keeps_certificates)).await
     }
 
     /// Records the endpoint's labels, for metrics of the caller's side.
-    fn identify(&self, host: &Host, lease: &Lease) {
+    fn record_endpoint(&self, host: &Host, lease: &Lease) {
         if self.exchange.connection.reporter == Reporter::Source {
             self.exchange.key(|key| {
                 key.workload = host.workload;
@@ -272,9 +272,9 @@ impl<'a> Attempt<'a> {
             replace_host(&mut headers, name, append);
         }
         let body = match message {
-            Message::Bare { .. } => RequestBody::empty(&self.exchange.meter),
-            Message::Kept { replay, .. } => replay.body(&self.exchange.meter),
-            Message::Once { body, .. } => match body.take() {
+            Message::NoBody { .. } => RequestBody::empty(&self.exchange.meter),
+            Message::Replayable { replay, .. } => replay.body(&self.exchange.meter),
+            Message::Streamed { body, .. } => match body.take() {
                 Some(incoming) => RequestBody::stream(incoming, &self.exchange.meter),
                 None => RequestBody::empty(&self.exchange.meter),
             },
@@ -307,8 +307,8 @@ fn restore(message: &mut Message, request: Request<RequestBody>) {
     {
         headers.insert(header::HOST, host);
     }
-    message.keep(headers);
-    if let Message::Once { body: slot, .. } = message {
+    message.restore_headers(headers);
+    if let Message::Streamed { body: slot, .. } = message {
         *slot = body.into_incoming();
     }
 }

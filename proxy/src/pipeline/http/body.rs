@@ -2,10 +2,10 @@
 
 use super::exchange::Exchange;
 use super::timer::Timer;
-use crate::filter::ready::Change;
+use crate::filter::table::Change;
 use crate::flow::flags::Flags;
 use crate::flow::refusal::Refusal;
-use crate::pipeline::upstream::{Busy, Permit};
+use crate::pipeline::upstream::{ActiveGuard, Permit};
 use crate::pipeline::world::now;
 use crate::send::{Incoming, Returned};
 use api::format::operator::Point;
@@ -38,7 +38,7 @@ pub(super) struct Upstream {
     /// Timeout for the whole response.
     pub(super) timer: Option<Timer>,
     /// Counts the request as active until the body ends.
-    pub(super) _busy: Busy,
+    pub(super) _busy: ActiveGuard,
     pub(super) _permit: Permit,
 }
 
@@ -76,8 +76,8 @@ impl ResponseBody {
         };
     }
 
-    /// Takes the body: reads it to its end and returns its first `most` bytes.
-    pub(super) async fn hold(&mut self, most: usize) -> Result<Bytes, BrokenOff> {
+    /// Reads the body to its end and returns its first `most` bytes. The client receives an empty body.
+    pub(super) async fn read_to_end(&mut self, most: usize) -> Result<Bytes, BrokenOff> {
         // The end of this body does not end the exchange.
         let exchange = self.exchange.take();
         let mut held = BytesMut::new();
@@ -91,7 +91,7 @@ impl ResponseBody {
                 }
             }
         };
-        // Of one that breaks off another response tells.
+        // If the body ends early, the client receives another response, which ends the exchange.
         *self = Self { source: Source::Empty, exchange: exchange.filter(|_| result.is_ok()) };
         result
     }
@@ -219,7 +219,7 @@ impl Drop for ResponseBody {
         if self.is_end_stream() || matches!(self.source, Source::Empty) || exchange.bodiless {
             return self.complete();
         }
-        if exchange.connection.live.fell_silent() {
+        if exchange.connection.live.is_timed_out() {
             return self.fail(Flags::SI, "stream_idle_timeout");
         }
         self.fail(Flags::DC, "downstream_remote_disconnect");

@@ -2,11 +2,11 @@
 //! requests of filters.
 
 use crate::flow::refusal::Refusal;
-use crate::pipeline::upstream::{Connected, Host, Permit, Upstream};
+use crate::pipeline::upstream::{Host, OpenConnection, Permit, Upstream};
 use crate::pipeline::world::Thread;
 use crate::policy::retry::Outcome;
 use crate::send::connect::Dial;
-use crate::send::{Flavor, Lease, SendError};
+use crate::send::{ConnectionKind, Lease, SendError};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub(super) async fn connect(
     thread: &Rc<Thread>,
     upstream: &Rc<Upstream>,
     host: &Rc<Host>,
-    flavor: &Flavor,
+    kind: &ConnectionKind,
     keeps_certificates: bool,
 ) -> Result<Lease, Failure> {
     let limits = upstream.cluster().model.limits;
@@ -56,18 +56,18 @@ pub(super) async fn connect(
         }
         // Another thread may free a connection without waking this one, so look again soon.
         tokio::time::sleep(LOOK_AGAIN).await;
-        if let Some(lease) = host.pool.ready(flavor) {
+        if let Some(lease) = host.pool.ready(kind) {
             return Ok(lease);
         }
     };
-    let dial = Dial { keeps_certificates, ..upstream.dial(host, Some(flavor), thread.mark) };
+    let dial = Dial { keeps_certificates, ..upstream.dial(host, Some(kind), thread.mark) };
     let opened = |stream: &crate::io::Stream| {
         let leaf = stream.peer_certificates().first();
         let peer = leaf.and_then(|leaf| api::identity::peer_identity(leaf).ok());
         let principal = peer.map_or(0, |id| thread.telemetry.principal(id.principal()));
-        (Connected::new(upstream, permit), principal)
+        (OpenConnection::new(upstream, permit), principal)
     };
-    host.pool.dial(flavor, &dial, opened).await.map_err(|error| {
+    host.pool.dial(kind, &dial, opened).await.map_err(|error| {
         upstream.stats.upstream_cx_connect_fail.add(1);
         Failure::of(&error)
     })

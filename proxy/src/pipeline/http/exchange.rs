@@ -1,6 +1,6 @@
 //! One request from its first byte to the last byte of its response: gathers the data for its record.
 
-use super::timer::Arrival;
+use super::timer::ReadLimits;
 use crate::flow::extra::Extra;
 use crate::flow::flags::Flags;
 use crate::flow::grpc;
@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// The head of a request, kept for the proxy's own responses that refer to it.
-pub(super) struct Kept {
+pub(super) struct RequestHead {
     method: Method,
     target: String,
     headers: HeaderMap,
@@ -25,7 +25,7 @@ pub(super) struct Kept {
     tls: bool,
 }
 
-impl Kept {
+impl RequestHead {
     /// The head in the form that matchers use.
     pub(super) fn head(&self) -> Head<'_> {
         Head {
@@ -50,7 +50,7 @@ pub(super) struct Exchange {
     sent: Cell<u64>,
     messages: Option<RefCell<Messages>>,
     detail: RefCell<Option<Box<Detail>>>,
-    kept: RefCell<Option<Box<Kept>>>,
+    request_head: RefCell<Option<Box<RequestHead>>>,
     /// Whether the response has no body, whatever its headers say (HEAD).
     pub(super) bodiless: bool,
     /// Whether a log uses rarely used operators.
@@ -83,7 +83,7 @@ impl Exchange {
             sent: Cell::new(0),
             messages: count.then(RefCell::default),
             detail: RefCell::default(),
-            kept: RefCell::default(),
+            request_head: RefCell::default(),
             bodiless: parts.method == Method::HEAD,
             has_extra: extra.is_some(),
             finished: Cell::new(false),
@@ -118,19 +118,19 @@ impl Exchange {
     }
 
     /// The time limits for reading the request.
-    pub(super) fn arrival(&self) -> Option<Arrival> {
+    pub(super) fn read_limits(&self) -> Option<ReadLimits> {
         let settings = &self.connection.http().model;
         let until = settings.request_timeout.map(|limit| (self.start + limit).into());
-        Arrival::new(&self.meter, settings.stream_idle_timeout, until)
+        ReadLimits::new(&self.meter, settings.stream_idle_timeout, until)
     }
 
     /// Records that a filter converted the request to gRPC.
-    pub(super) fn call_grpc(&self) {
+    pub(super) fn set_forwards_grpc(&self) {
         self.key(|key| key.traffic = Traffic::Grpc);
     }
 
     /// Whether the request is forwarded as gRPC. The client itself may not use gRPC.
-    pub(super) fn calls_grpc(&self) -> bool {
+    pub(super) fn forwards_grpc(&self) -> bool {
         self.key.get().traffic == Traffic::Grpc
     }
 
@@ -154,31 +154,31 @@ impl Exchange {
     }
 
     /// Keeps the request's head, after sanitizing, for the proxy's own responses.
-    pub(super) fn keep(&self, parts: &Parts) {
+    pub(super) fn keep_head(&self, parts: &Parts) {
         self.keep_with(parts, |uri| uri.path_and_query().map(ToString::to_string).unwrap_or_default());
     }
 
     /// Keeps the head of a malformed request.
-    pub(super) fn keep_unknown(&self, parts: &Parts) {
+    pub(super) fn keep_malformed_head(&self, parts: &Parts) {
         self.keep_with(parts, |_| String::new());
     }
 
     fn keep_with(&self, parts: &Parts, target: impl FnOnce(&Uri) -> String) {
         if self.connection.http().reply.is_some() {
-            let kept = Kept {
+            let request_head = RequestHead {
                 method: parts.method.clone(),
                 target: target(&parts.uri),
                 headers: parts.headers.clone(),
                 protocol: protocol(parts.version),
                 tls: self.connection.tls,
             };
-            *self.kept.borrow_mut() = Some(Box::new(kept));
+            *self.request_head.borrow_mut() = Some(Box::new(request_head));
         }
     }
 
     /// The request's head, if it was kept.
-    pub(super) fn kept(&self) -> Ref<'_, Option<Box<Kept>>> {
-        self.kept.borrow()
+    pub(super) fn request_head(&self) -> Ref<'_, Option<Box<RequestHead>>> {
+        self.request_head.borrow()
     }
 
     /// The response flags so far.
@@ -251,7 +251,7 @@ impl Exchange {
     }
 
     /// Counts the bytes that were copied after an upgrade.
-    pub(super) fn moved(&self, sent: u64, received: u64) {
+    pub(super) fn count_upgraded(&self, sent: u64, received: u64) {
         self.sent.set(self.sent.get() + sent);
         self.meter.add(received);
     }
@@ -270,7 +270,7 @@ impl Exchange {
     }
 
     fn grpc_status(&self, headers: &HeaderMap) {
-        if self.calls_grpc()
+        if self.forwards_grpc()
             && let Some(status) = headers.get(grpc::STATUS)
         {
             let status = status.to_str().ok().and_then(|s| s.parse().ok()).unwrap_or(2);
@@ -287,7 +287,7 @@ impl Exchange {
         self.connection.live.end(end);
         let mut key = self.key.get();
         if self.http2 {
-            self.judge(key.flags, end);
+            self.check_resets(key.flags, end);
         }
         if key.traffic == Traffic::Http {
             key.grpc_status = NO_GRPC_STATUS;
@@ -319,11 +319,11 @@ impl Exchange {
 impl Exchange {
     /// Closes a connection whose client opens requests only to reset them (CVE-2023-44487): they cost the proxy and its
     /// upstreams more than the client.
-    fn judge(&self, flags: Flags, end: Instant) {
+    fn check_resets(&self, flags: Flags, end: Instant) {
         let live = &self.connection.live;
         let premature = flags.contains(Flags::DC) && end.saturating_duration_since(self.start) < PREMATURE;
-        if live.judge(premature) {
-            live.over();
+        if live.count_reset(premature) {
+            live.stop_counting_resets();
             live.cut();
             self.connection.listener_stats().downstream_rq_too_many_premature_resets.add(1);
             let peer = self.connection.peer;

@@ -4,8 +4,8 @@ use super::body::{BrokenOff, ResponseBody};
 use super::exchange::Exchange;
 use super::reply;
 use super::timer::{Expired, Limits};
-use crate::filter::ready::{Change, Ready};
-use crate::filter::step::{Answered, Asked, Event, Kept, ResponseStep, Stat, Step};
+use crate::filter::step::{Event, FilterState, RequestView, ResponseStep, ResponseView, Stat, Step};
+use crate::filter::table::{Change, EffectiveFilter};
 use crate::flow::head::is_grpc_type;
 use crate::flow::refusal::Refusal;
 use crate::send::Incoming;
@@ -19,20 +19,20 @@ use std::pin::pin;
 use std::rc::Rc;
 
 /// The filters of one request, and the values that they keep.
-pub(super) struct Chain<'a> {
-    filters: Cow<'a, [Ready]>,
-    /// Kept values, each with the index of its filter.
-    kept: Vec<(usize, Kept)>,
+pub(super) struct RequestFilters<'a> {
+    filters: Cow<'a, [EffectiveFilter]>,
+    /// States, each with the index of its filter.
+    states: Vec<(usize, FilterState)>,
     /// Changes to the request's body, in order.
     changes: Vec<Change>,
     /// Whether the request's body was held, after which filters may have changed its head.
-    held: bool,
+    body_read: bool,
 }
 
 /// Why a request ends in its filters.
 pub(super) enum Ended {
     Refused(Refusal),
-    Answered(Response<ResponseBody>),
+    Responded(Response<ResponseBody>),
 }
 
 impl From<Refusal> for Ended {
@@ -41,9 +41,9 @@ impl From<Refusal> for Ended {
     }
 }
 
-impl<'a> Chain<'a> {
-    pub(super) fn new(filters: Cow<'a, [Ready]>) -> Self {
-        Self { filters, kept: vec![], changes: vec![], held: false }
+impl<'a> RequestFilters<'a> {
+    pub(super) fn new(filters: Cow<'a, [EffectiveFilter]>) -> Self {
+        Self { filters, states: vec![], changes: vec![], body_read: false }
     }
 
     /// Runs the filters on a request, in order. Without filters, their input is not built. Waits are boxed, because they
@@ -51,32 +51,32 @@ impl<'a> Chain<'a> {
     pub(super) async fn request<'r>(
         &mut self,
         exchange: &Rc<Exchange>,
-        asked: impl FnOnce() -> Asked<'r>,
+        view: impl FnOnce() -> RequestView<'r>,
         (headers, body): (&mut HeaderMap, &mut Incoming),
     ) -> Result<(), Ended> {
         if self.filters.is_empty() {
             return Ok(());
         }
-        let asked = &Asked { ends: body.is_end_stream(), ..asked() };
+        let view = &RequestView { ends: body.is_end_stream(), ..view() };
         for (place, filter) in self.filters.iter().enumerate() {
-            let (mut event, mut kept) = (Event::Head, Kept::default());
+            let (mut event, mut state) = (Event::Head, FilterState::default());
             loop {
-                event = match filter.request(&event, asked, headers, &mut kept) {
+                event = match filter.request(&event, view, headers, &mut state) {
                     Step::Next => break,
                     Step::Refuse(refusal) => {
-                        if !kept.is_empty() {
-                            self.kept.push((place, kept));
+                        if !state.is_empty() {
+                            self.states.push((place, state));
                         }
                         return Err(Ended::Refused(*refusal));
                     }
-                    Step::Answer(answer) => {
-                        self.kept.push((place, kept));
-                        return Err(Ended::Answered(reply::answer(*answer, exchange)));
+                    Step::Respond(response) => {
+                        self.states.push((place, state));
+                        return Err(Ended::Responded(reply::of_filter(*response, exchange)));
                     }
-                    Step::Hold(most) => {
-                        self.held = true;
+                    Step::ReadBody(most) => {
+                        self.body_read = true;
                         let changes = std::mem::take(&mut self.changes);
-                        Event::Held(Box::pin(hold(exchange, changes, body, most)).await?)
+                        Event::Body(Box::pin(read_body(exchange, changes, body, most)).await?)
                     }
                     Step::Wait { time, flags } => {
                         exchange.flag(flags);
@@ -85,11 +85,11 @@ impl<'a> Chain<'a> {
                     }
                 };
             }
-            if !kept.is_empty() {
-                self.changes.extend(filter.request_body(&kept));
-                self.kept.push((place, kept));
+            if !state.is_empty() {
+                self.changes.extend(filter.request_body(&state));
+                self.states.push((place, state));
                 if headers.get(CONTENT_TYPE).is_some_and(is_grpc_type) {
-                    exchange.call_grpc();
+                    exchange.set_forwards_grpc();
                 }
             }
         }
@@ -102,36 +102,36 @@ impl<'a> Chain<'a> {
     }
 
     /// Whether filters may have changed the request's head.
-    pub(super) fn may_change_head(&self) -> bool {
-        self.held || self.awaits_response()
+    pub(super) fn may_have_changed_head(&self) -> bool {
+        self.body_read || self.awaits_response()
     }
 
     /// Whether a filter wants to see the response.
     pub(super) fn awaits_response(&self) -> bool {
-        !self.kept.is_empty()
+        !self.states.is_empty()
     }
 
     /// Runs on the response, in reverse order, the filters that kept a value of the request.
     pub(super) async fn response(self, exchange: &Rc<Exchange>, response: &mut Response<ResponseBody>) {
         let count = |stat: Stat<'_>| exchange.connection.count(stat);
-        for (place, mut kept) in self.kept.into_iter().rev() {
+        for (place, mut state) in self.states.into_iter().rev() {
             let filter = &self.filters[place];
             let mut event = Event::Head;
             loop {
                 let ends = response.body().is_end_stream();
                 let status = response.status();
                 let headers = response.headers_mut();
-                let mut answered = Answered {
+                let mut view = ResponseView {
                     status: &status,
                     headers,
                     ends,
                     node: &exchange.connection.thread.node,
                     count: &count,
                 };
-                match filter.response(&event, &mut answered, &mut kept) {
+                match filter.response(&event, &mut view, &mut state) {
                     ResponseStep::Next => break,
-                    ResponseStep::Hold(most) => match response.body_mut().hold(most).await {
-                        Ok(body) => event = Event::Held(body),
+                    ResponseStep::ReadBody(most) => match response.body_mut().read_to_end(most).await {
+                        Ok(body) => event = Event::Body(body),
                         Err(BrokenOff(refusal)) => {
                             *response = reply::refuse(*refusal, exchange);
                             return;
@@ -139,11 +139,11 @@ impl<'a> Chain<'a> {
                     },
                 }
             }
-            if let Some(change) = filter.response_body(&kept).filter(|_| !response.body().is_end_stream()) {
+            if let Some(change) = filter.response_body(&state).filter(|_| !response.body().is_end_stream()) {
                 let (filter, exchange) = (filter.clone(), exchange.clone());
                 response.body_mut().change(change, move |trailers| {
                     exchange.trailers(trailers);
-                    filter.end(trailers, &|stat| exchange.connection.count(stat), &kept);
+                    filter.end(trailers, &|stat| exchange.connection.count(stat), &state);
                 });
             }
         }
@@ -159,17 +159,17 @@ fn changed(body: Incoming, changes: Vec<Change>) -> Incoming {
 
 /// Reads the request's body, with the changes of the filters so far, and replaces it by what was read. The time limits
 /// for the arrival of a request apply.
-async fn hold(
+async fn read_body(
     exchange: &Rc<Exchange>,
     changes: Vec<Change>,
     body: &mut Incoming,
     most: usize,
 ) -> Result<Bytes, Refusal> {
-    let arriving = changed(std::mem::replace(body, Incoming::held(Bytes::new(), None)), changes);
+    let arriving = changed(std::mem::replace(body, Incoming::buffered(Bytes::new(), None)), changes);
     let mut arriving = RequestBody::stream(arriving, &exchange.meter);
     let (data, trailers) = {
-        let mut arrival = exchange.arrival();
-        let mut limits = Limits { arrival: arrival.as_mut(), ..Limits::default() };
+        let mut request = exchange.read_limits();
+        let mut limits = Limits { request: request.as_mut(), ..Limits::default() };
         match limits.wait(pin!(arriving.read(most))).await {
             Ok(Ok(read)) => read,
             Ok(Err(ReadError::TooLong)) => {
@@ -177,12 +177,12 @@ async fn hold(
                 return Err(Refusal::too_large());
             }
             Ok(Err(ReadError::Broken(_))) => return Err(Refusal::of_client(&exchange.meter)),
-            Err(Expired::Arrival) => return Err(Refusal::slow()),
-            Err(Expired::Stalled | Expired::Whole | Expired::Attempt | Expired::Idle) => {
+            Err(Expired::RequestTimeout) => return Err(Refusal::slow()),
+            Err(Expired::RequestIdle | Expired::Whole | Expired::Attempt | Expired::Idle) => {
                 return Err(Refusal::stalled());
             }
         }
     };
-    *body = Incoming::held(data.clone(), trailers);
+    *body = Incoming::buffered(data.clone(), trailers);
     Ok(data)
 }

@@ -8,7 +8,7 @@ use super::exchange::{Exchange, protocol};
 use super::headers::{
     ATTEMPT_COUNT, ORIGINAL_PATH, SERVICE_TIME, milliseconds, replace_host, strip_hop_by_hop,
 };
-use super::levels::{Levels, Way};
+use super::levels::{Levels, MatchedRoute};
 use super::message::Message;
 use super::survey::{HeadField, Survey};
 use super::timer::Timer;
@@ -39,7 +39,7 @@ use std::time::Duration;
 /// A request and its route.
 #[derive(Clone, Copy)]
 pub(super) struct Outgoing<'a> {
-    pub(super) way: &'a Way<'a>,
+    pub(super) matched: &'a MatchedRoute<'a>,
     pub(super) forward: &'a Forward,
     /// The headers that the request's head contained.
     pub(super) seen: Survey,
@@ -53,7 +53,7 @@ pub(super) async fn forward(
     parts: &mut Parts,
     body: Incoming,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    let Outgoing { way, forward, upgrade, .. } = outgoing;
+    let Outgoing { matched, forward, upgrade, .. } = outgoing;
     let thread = &exchange.connection.thread;
     let missing = || Refusal::no_cluster(forward.cluster_not_found);
     let chosen = route::cluster(&forward.clusters, &parts.headers, thread.random()).ok_or_else(missing)?;
@@ -64,35 +64,35 @@ pub(super) async fn forward(
         .permit(upstream.cluster().model.request_limit(), |g| &g.requests)
         .ok_or_else(|| overflow(&upstream))?;
 
-    let repeat = repeat(way, forward, parts);
+    let rules = retry_rules(matched, forward, parts);
     let (own, longest) = (forward.timeout, forward.max_grpc_timeout);
-    let limit = deadline::limit(own, longest, &parts.headers, exchange.calls_grpc(), way.internal);
+    let limit = deadline::limit(own, longest, &parts.headers, exchange.forwards_grpc(), matched.internal);
     let (hash, cookie) = hash_key(&outgoing, parts, exchange);
     let client_upgrade = upgrade.then(|| upgrade::switched(&body)).flatten();
     rewrite_head(exchange, &outgoing, &chosen, parts)?;
 
-    let kept = repeat.as_ref().is_some_and(|r| r.policy.attempts > 0) || !forward.mirrors.is_empty();
+    let kept = rules.as_ref().is_some_and(|r| r.policy.attempts > 0) || !forward.mirrors.is_empty();
     let mut message = message(exchange, parts, body, kept);
     mirror::send(exchange, &forward.mirrors, &message, limit);
     let mut attempt = Attempt::new(exchange, upstream, plan(&outgoing, hash, limit));
     let mut whole = limit.map(|limit| Timer::new(limit, &exchange.meter, thread));
-    let answered = attempts(&mut attempt, &mut message, repeat.as_ref(), &mut whole).await;
-    let (sent, busy) = match answered {
-        Ok(answered) => answered,
+    let responded = attempts(&mut attempt, &mut message, rules.as_ref(), &mut whole).await;
+    let (sent, busy) = match responded {
+        Ok(responded) => responded,
         Err(refusal) => {
             let mut response = reply::refuse(refusal, exchange);
-            finish(&outgoing, &chosen, &attempt, &mut response, true);
+            apply_header_changes(&outgoing, &chosen, &attempt, &mut response, true);
             return Ok(response);
         }
     };
 
     let (head, incoming) = sent.response.into_parts();
     let mut response = Response::from_parts(head, ());
-    let upgraded = answered_head(exchange, &attempt, &mut response);
+    let upgraded = sanitize_response(exchange, &attempt, &mut response);
     if let Some(cookie) = cookie {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
-    finish(&outgoing, &chosen, &attempt, &mut response, false);
+    apply_header_changes(&outgoing, &chosen, &attempt, &mut response, false);
     if let (true, Some(client)) = (upgraded, client_upgrade) {
         let response = response.map(|()| incoming);
         return Ok(upgrade::join(exchange, client, response, (sent.returned, busy, permit)));
@@ -104,11 +104,11 @@ pub(super) async fn forward(
 
 /// The settings that all attempts of a request share.
 fn plan(outgoing: &Outgoing<'_>, hash: Option<u64>, limit: Option<Duration>) -> Plan {
-    let Outgoing { way, forward, upgrade, .. } = *outgoing;
+    let Outgoing { matched, forward, upgrade, .. } = *outgoing;
     let is_endpoint = matches!(forward.host_rewrite, Some(HostRewrite::Endpoint));
     Plan {
-        scheme: way.scheme,
-        count_header: way.levels.host.attempt_count,
+        scheme: matched.scheme,
+        count_header: matched.levels.host.attempt_count,
         hash,
         limit,
         idle: forward.idle_timeout,
@@ -118,7 +118,7 @@ fn plan(outgoing: &Outgoing<'_>, hash: Option<u64>, limit: Option<Duration>) -> 
 }
 
 /// Sanitizes the response's head. Returns whether it switches protocols.
-fn answered_head(exchange: &Exchange, attempt: &Attempt<'_>, response: &mut Response<()>) -> bool {
+fn sanitize_response(exchange: &Exchange, attempt: &Attempt<'_>, response: &mut Response<()>) -> bool {
     let upgraded = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
     let seen = Survey::of(response.headers());
     strip_hop_by_hop(response.headers_mut(), seen, upgraded);
@@ -137,14 +137,14 @@ fn answered_head(exchange: &Exchange, attempt: &Attempt<'_>, response: &mut Resp
 }
 
 /// Applies the configured changes to a response's headers.
-fn finish<B>(
+fn apply_header_changes<B>(
     outgoing: &Outgoing<'_>,
     chosen: &Chosen<'_>,
     attempt: &Attempt<'_>,
     response: &mut Response<B>,
-    ours: bool,
+    is_local: bool,
 ) {
-    let Levels { host, .. } = outgoing.way.levels;
+    let Levels { host, .. } = outgoing.matched.levels;
     let silent = attempt.exchange.flags().contains(Flags::SI);
     if host.attempt_count_in_response && attempt.count > 0 && !silent {
         response.headers_mut().insert(ATTEMPT_COUNT, HeaderValue::from(attempt.count));
@@ -152,15 +152,15 @@ fn finish<B>(
     let context = Context {
         cluster: chosen.name(),
         upstream: attempt.endpoint(),
-        code: if ours { 0 } else { response.status().as_u16() },
+        code: if is_local { 0 } else { response.status().as_u16() },
         flags: attempt.exchange.flags(),
-        ..*outgoing.way.context
+        ..*outgoing.matched.context
     };
-    let levels = outgoing.way.levels;
-    if ours {
-        levels.respond_for_us(weighted(chosen), response.headers_mut(), &context);
+    let levels = outgoing.matched.levels;
+    if is_local {
+        levels.apply_to_local_response(weighted(chosen), response.headers_mut(), &context);
     } else {
-        levels.respond(weighted(chosen), response.headers_mut(), &context);
+        levels.apply_to_response(weighted(chosen), response.headers_mut(), &context);
     }
 }
 
@@ -171,43 +171,44 @@ fn weighted<'a>(chosen: &Chosen<'a>) -> Option<&'a Weighted> {
     }
 }
 
-type Answered = (crate::send::Sent, crate::pipeline::upstream::Busy);
+type Responded = (crate::send::Sent, crate::pipeline::upstream::ActiveGuard);
 
 /// Makes attempts until the policy does not retry.
 async fn attempts(
     attempt: &mut Attempt<'_>,
     message: &mut Message,
-    repeat: Option<&Repeat<'_>>,
+    rules: Option<&RetryRules<'_>>,
     whole: &mut Option<Timer>,
-) -> Result<Answered, Refusal> {
-    let policy = repeat.map(|repeat| &*repeat.policy);
-    let refused = |refusal: Refusal, repeated| if repeated > 0 { refusal.retried() } else { refusal };
+) -> Result<Responded, Refusal> {
+    let policy = rules.map(|rules| &*rules.policy);
+    let refused = |refusal: Refusal, retries| if retries > 0 { refusal.retried() } else { refusal };
     let exchange = attempt.exchange;
-    let mut repeated = 0;
+    let mut retries = 0;
     let mut retry_permit: Option<Permit> = None;
     loop {
         let result = attempt.run(message, policy, whole).await;
         let outcome = match &result {
             Ok((sent, _)) => {
-                let looked_at = policy.is_some_and(retry::looks_at_grpc);
-                let told = looked_at.then(|| sent.response.headers().get(grpc::STATUS)).flatten();
-                let told = told.and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-                retry::Outcome::Response(sent.response.status().as_u16(), told)
+                let needs_status = policy.is_some_and(retry::needs_grpc_status);
+                let grpc_status = needs_status.then(|| sent.response.headers().get(grpc::STATUS)).flatten();
+                let grpc_status = grpc_status.and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+                retry::Outcome::Response(sent.response.status().as_u16(), grpc_status)
             }
             Err(Failure { outcome: Some(outcome), .. }) => *outcome,
-            Err(_) => return result.map_err(|failure| refused(failure.refusal, repeated)),
+            Err(_) => return result.map_err(|failure| refused(failure.refusal, retries)),
         };
-        attempt.note(outcome);
-        let answer = result.as_ref().ok().map(|(sent, _)| sent.response.headers());
-        let wanted = repeat.filter(|repeat| {
-            retry::repeats(&repeat.policy, outcome) || answer.is_some_and(|headers| repeat.asks(headers))
+        attempt.record(outcome);
+        let headers = result.as_ref().ok().map(|(sent, _)| sent.response.headers());
+        let wanted = rules.filter(|rules| {
+            retry::is_retriable(&rules.policy, outcome)
+                || headers.is_some_and(|headers| rules.match_response(headers))
         });
-        let Some(policy) = wanted.map(|r| &*r.policy).filter(|_| message.can_repeat()) else {
-            return result.map_err(|failure| refused(failure.refusal, repeated));
+        let Some(policy) = wanted.map(|r| &*r.policy).filter(|_| message.can_resend()) else {
+            return result.map_err(|failure| refused(failure.refusal, retries));
         };
-        if repeated >= policy.attempts {
+        if retries >= policy.attempts {
             exchange.flag(Flags::URX);
-            return result.map_err(|failure| refused(failure.refusal, repeated));
+            return result.map_err(|failure| refused(failure.refusal, retries));
         }
         drop(retry_permit.take());
         retry_permit =
@@ -215,15 +216,15 @@ async fn attempts(
         if retry_permit.is_none() {
             attempt.upstream.stats.upstream_rq_retry_overflow.add(1);
             exchange.flag(Flags::UO);
-            return result.map_err(|failure| refused(failure.refusal, repeated));
+            return result.map_err(|failure| refused(failure.refusal, retries));
         }
-        repeated += 1;
+        retries += 1;
         attempt.upstream.stats.upstream_rq_retry.add(1);
         drop(result);
-        let wait = retry::wait(policy.back_off, repeated, exchange.connection.thread.random());
+        let wait = retry::wait(policy.back_off, retries, exchange.connection.thread.random());
         let mut limits = super::timer::Limits { whole: whole.as_mut(), ..Default::default() };
         limits.wait(pin!(tokio::time::sleep(wait))).await.map_err(|_| Refusal::timeout())?;
-        attempt.renew();
+        attempt.refresh_upstream();
     }
 }
 
@@ -233,37 +234,41 @@ fn overflow(upstream: &Upstream) -> Refusal {
 }
 
 /// The retry policy of one request.
-struct Repeat<'a> {
+struct RetryRules<'a> {
     policy: Cow<'a, RetryPolicy>,
     headers: &'a [HeaderCondition],
 }
 
-impl Repeat<'_> {
+impl RetryRules<'_> {
     /// Whether the response's headers ask for a retry.
-    fn asks(&self, headers: &HeaderMap) -> bool {
+    fn match_response(&self, headers: &HeaderMap) -> bool {
         let head = Head { method: &Method::GET, authority: "", target: "", scheme: "", headers };
         self.policy.on.contains(&RetryOn::RetriableHeaders) && self.headers.iter().any(|c| c.matches(&head))
     }
 }
 
-fn repeat<'a>(way: &Way<'_>, forward: &'a Forward, parts: &Parts) -> Option<Repeat<'a>> {
+fn retry_rules<'a>(
+    matched: &MatchedRoute<'_>,
+    forward: &'a Forward,
+    parts: &Parts,
+) -> Option<RetryRules<'a>> {
     let route = forward.retry.as_ref();
     let headers = route.map_or(&[][..], |retry| &retry.headers);
-    if way.internal
-        && let Some(asked) = retry::asked(&parts.headers, route.map(|retry| &retry.policy))
+    if matched.internal
+        && let Some(policy) = retry::from_headers(&parts.headers, route.map(|retry| &retry.policy))
     {
-        return Some(Repeat { policy: Cow::Owned(asked), headers });
+        return Some(RetryRules { policy: Cow::Owned(policy), headers });
     }
     let route = route?;
     let head = Head {
         method: &parts.method,
-        authority: way.context.authority,
-        target: way.context.target,
-        scheme: way.scheme,
+        authority: matched.context.authority,
+        target: matched.context.target,
+        scheme: matched.scheme,
         headers: &parts.headers,
     };
     let wanted = route.request_headers.is_empty() || route.request_headers.iter().any(|c| c.matches(&head));
-    wanted.then_some(Repeat { policy: Cow::Borrowed(&route.policy), headers })
+    wanted.then_some(RetryRules { policy: Cow::Borrowed(&route.policy), headers })
 }
 
 fn message(exchange: &Rc<Exchange>, parts: &mut Parts, body: Incoming, keep: bool) -> Message {
@@ -271,12 +276,12 @@ fn message(exchange: &Rc<Exchange>, parts: &mut Parts, body: Incoming, keep: boo
     let (method, uri) = (parts.method.clone(), parts.uri.clone());
     if body.is_end_stream() {
         exchange.meter.end();
-        return Message::Bare { method, uri, headers: head };
+        return Message::NoBody { method, uri, headers: head };
     }
     if keep {
-        return Message::Kept { method, uri, headers: head, replay: Replay::new(body) };
+        return Message::Replayable { method, uri, headers: head, replay: Replay::new(body) };
     }
-    Message::Once { method, uri, headers: head, body: Some(body) }
+    Message::Streamed { method, uri, headers: head, body: Some(body) }
 }
 
 /// Rewrites the head for the upstream.
@@ -286,16 +291,16 @@ fn rewrite_head(
     chosen: &Chosen<'_>,
     parts: &mut Parts,
 ) -> Result<(), Refusal> {
-    let Outgoing { way, forward, seen, .. } = outgoing;
-    let target = way.context.target;
+    let Outgoing { matched, forward, seen, .. } = outgoing;
+    let target = matched.context.target;
     if seen.has(HeadField::Internal) {
         for name in RETRY_HEADERS {
             parts.headers.remove(name);
         }
     }
     let weighted = weighted(chosen);
-    let context = Context { cluster: chosen.name(), ..*way.context };
-    let mut changed = way.levels.request(weighted, &mut parts.headers, &context);
+    let context = Context { cluster: chosen.name(), ..*matched.context };
+    let mut changed = matched.levels.apply_to_request(weighted, &mut parts.headers, &context);
     let host = match &forward.host_rewrite {
         Some(rewrite) => rewritten_host(rewrite, &parts.headers, target),
         None => weighted.and_then(|w| w.host_rewrite.clone()),

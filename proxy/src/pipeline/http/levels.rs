@@ -15,7 +15,7 @@ pub(super) struct Levels<'a> {
 }
 
 /// A request's route, and facts about the request.
-pub(super) struct Way<'a> {
+pub(super) struct MatchedRoute<'a> {
     pub(super) levels: Levels<'a>,
     /// The values for operators in response headers. Holds the request's original headers, if an operator refers to
     /// them.
@@ -41,7 +41,7 @@ impl Levels<'_> {
     }
 
     /// Changes a request's headers. Returns whether there were any changes to apply.
-    pub(super) fn request(
+    pub(super) fn apply_to_request(
         &self,
         weighted: Option<&Weighted>,
         headers: &mut HeaderMap,
@@ -62,7 +62,7 @@ impl Levels<'_> {
     }
 
     /// Changes a response's headers.
-    pub(super) fn respond(
+    pub(super) fn apply_to_response(
         &self,
         weighted: Option<&Weighted>,
         headers: &mut HeaderMap,
@@ -81,14 +81,14 @@ impl Levels<'_> {
 
     /// Changes the headers of the proxy's own response. As with its status, changes cannot refer to its content type,
     /// which is written afterwards; `text/plain` is written only if no change set another type.
-    pub(super) fn respond_for_us(
+    pub(super) fn apply_to_local_response(
         &self,
         weighted: Option<&Weighted>,
         headers: &mut HeaderMap,
         context: &Context<'_>,
     ) {
         let kind = headers.remove(header::CONTENT_TYPE);
-        self.respond(weighted, headers, context);
+        self.apply_to_response(weighted, headers, context);
         match kind {
             Some(kind) if kind == "text/plain" => {
                 headers.entry(header::CONTENT_TYPE).or_insert(kind);

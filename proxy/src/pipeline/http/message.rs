@@ -8,40 +8,42 @@ use std::rc::Rc;
 /// A request, by how often it can be sent.
 pub(super) enum Message {
     /// Without a body.
-    Bare { method: Method, uri: Uri, headers: HeaderMap },
+    NoBody { method: Method, uri: Uri, headers: HeaderMap },
     /// With a body that is kept for retries while it is short.
-    Kept { method: Method, uri: Uri, headers: HeaderMap, replay: Rc<Replay> },
+    Replayable { method: Method, uri: Uri, headers: HeaderMap, replay: Rc<Replay> },
     /// With a body that is streamed once.
-    Once { method: Method, uri: Uri, headers: HeaderMap, body: Option<Incoming> },
+    Streamed { method: Method, uri: Uri, headers: HeaderMap, body: Option<Incoming> },
 }
 
 impl Message {
     /// Whether the whole request can be sent again.
-    pub(super) fn can_repeat(&self) -> bool {
+    pub(super) fn can_resend(&self) -> bool {
         match self {
-            Self::Bare { .. } => true,
-            Self::Kept { replay, .. } => replay.is_whole(),
-            Self::Once { body, .. } => body.is_some(),
+            Self::NoBody { .. } => true,
+            Self::Replayable { replay, .. } => replay.is_whole(),
+            Self::Streamed { body, .. } => body.is_some(),
         }
     }
 
     /// Whether it has a safe method and no body, so that sending it twice does no harm.
     pub(super) fn is_safe(&self) -> bool {
-        matches!(self, Self::Bare { method, .. } if method.is_safe())
+        matches!(self, Self::NoBody { method, .. } if method.is_safe())
     }
 
     /// Restores headers that sending returned, for another attempt.
-    pub(super) fn keep(&mut self, asked: HeaderMap) {
-        let (Self::Bare { headers, .. } | Self::Kept { headers, .. } | Self::Once { headers, .. }) = self;
+    pub(super) fn restore_headers(&mut self, returned: HeaderMap) {
+        let (Self::NoBody { headers, .. }
+        | Self::Replayable { headers, .. }
+        | Self::Streamed { headers, .. }) = self;
         if headers.is_empty() {
-            *headers = asked;
+            *headers = returned;
         }
     }
 
     pub(super) fn head(&mut self, again: bool) -> (Method, Uri, HeaderMap) {
-        let (Self::Bare { method, uri, headers }
-        | Self::Kept { method, uri, headers, .. }
-        | Self::Once { method, uri, headers, .. }) = self;
+        let (Self::NoBody { method, uri, headers }
+        | Self::Replayable { method, uri, headers, .. }
+        | Self::Streamed { method, uri, headers, .. }) = self;
         let headers = if again { headers.clone() } else { std::mem::take(headers) };
         (method.clone(), uri.clone(), headers)
     }

@@ -1,7 +1,7 @@
 //! Mirrors requests to other clusters, whose responses are dropped. A copy is sent once the request's body has been
 //! read, and only if the body was short enough to be kept.
 
-use super::ask::{Question, ask};
+use super::cluster_request::{self, ClusterRequest};
 use super::exchange::Exchange;
 use super::message::Message;
 use crate::pipeline::world::Thread;
@@ -19,21 +19,23 @@ pub(super) fn send(exchange: &Rc<Exchange>, mirrors: &[Mirror], message: &Messag
             continue;
         }
         let (method, uri, headers, replay) = match message {
-            Message::Bare { method, uri, headers } => (method, uri, headers, None),
-            Message::Kept { method, uri, headers, replay } => (method, uri, headers, Some(replay.clone())),
-            Message::Once { .. } => continue,
+            Message::NoBody { method, uri, headers } => (method, uri, headers, None),
+            Message::Replayable { method, uri, headers, replay } => {
+                (method, uri, headers, Some(replay.clone()))
+            }
+            Message::Streamed { .. } => continue,
         };
-        let mut question = Question {
+        let mut request = ClusterRequest {
             cluster: mirror.cluster.as_str().into(),
             method: method.clone(),
             uri: uri.clone(),
             headers: headers.clone(),
             body: vec![],
             http2: exchange.client_http2(),
-            within: limit.unwrap_or(LONGEST),
+            timeout: limit.unwrap_or(LONGEST),
         };
-        shadow(&mut question.headers);
-        tokio::task::spawn_local(deliver(thread.clone(), question, replay));
+        shadow(&mut request.headers);
+        tokio::task::spawn_local(deliver(thread.clone(), request, replay));
     }
 }
 
@@ -46,18 +48,18 @@ fn shadow(headers: &mut HeaderMap) {
     }
 }
 
-async fn deliver(thread: Rc<Thread>, mut question: Question, replay: Option<Rc<Replay>>) -> Option<()> {
+async fn deliver(thread: Rc<Thread>, mut request: ClusterRequest, replay: Option<Rc<Replay>>) -> Option<()> {
     if let Some(replay) = replay {
         let settled = std::future::poll_fn(|context| replay.poll_settled(context));
         tokio::time::timeout(LONGEST, settled).await.ok()?;
-        question.body = replay.parts()?;
+        request.body = replay.parts()?;
     }
-    match ask(&thread, &question).await {
+    match cluster_request::send(&thread, &request).await {
         Ok(status) => {
-            tracing::debug!(cluster = %question.cluster, %status, "a mirrored request has its response");
+            tracing::debug!(cluster = %request.cluster, %status, "a mirrored request has its response");
         }
         Err(refusal) => {
-            tracing::debug!(cluster = %question.cluster, reason = %refusal.details, "a mirrored request failed");
+            tracing::debug!(cluster = %request.cluster, reason = %refusal.details, "a mirrored request failed");
         }
     }
     Some(())

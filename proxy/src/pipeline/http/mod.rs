@@ -15,7 +15,7 @@ mod upgrade;
 mod message;
 
 mod filters;
-mod ask;
+mod cluster_request;
 
 mod connect;
 
@@ -25,7 +25,7 @@ mod body;
 
 mod exchange;
 
-mod arrival;
+mod head_changes;
 mod headers;
 mod levels;
 mod timer;
@@ -43,10 +43,10 @@ use std::time::Duration;
 /// Serves a connection until it ends.
 pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
     let settings = &connection.http().model;
-    let version = version(stream, settings.codec, patience(settings));
+    let version = version(stream, settings.codec, first_bytes_timeout(settings));
     let Some(Some((stream, http2))) = connection.live.before(State::Closing, version).await else { return };
     if http2 {
-        connection.live.tell_at_once();
+        connection.live.announce_drain_at_once();
         multiplexed::serve(stream, connection).await;
     } else {
         serial::serve(stream, connection).await;
@@ -54,12 +54,12 @@ pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
 }
 
 /// How long to wait for the client's first bytes.
-pub(super) fn patience(settings: &HttpConnection) -> Duration {
-    settings.idle_timeout.unwrap_or(GREETING).min(GREETING)
+pub(super) fn first_bytes_timeout(settings: &HttpConnection) -> Duration {
+    settings.idle_timeout.unwrap_or(FIRST_BYTES_TIMEOUT).min(FIRST_BYTES_TIMEOUT)
 }
 
 /// Detects the client's HTTP version; `None`: the client disconnected.
-async fn version(stream: Stream, codec: Codec, patience: Duration) -> Option<(Stream, bool)> {
+async fn version(stream: Stream, codec: Codec, first_bytes_timeout: Duration) -> Option<(Stream, bool)> {
     match (codec, stream.alpn()) {
         (Codec::Http1, _) | (Codec::Auto, Some(b"http/1.1" | b"http/1.0")) => return Some((stream, false)),
         (Codec::Http2, _) | (Codec::Auto, Some(b"h2")) => return Some((stream, true)),
@@ -67,7 +67,7 @@ async fn version(stream: Stream, codec: Codec, patience: Duration) -> Option<(St
     }
     match stream {
         Stream::Plain(mut plain) => {
-            let http2 = tokio::time::timeout(patience, is_http2(&mut plain)).await.ok()?.ok()?;
+            let http2 = tokio::time::timeout(first_bytes_timeout, is_http2(&mut plain)).await.ok()?.ok()?;
             Some((Stream::Plain(plain), http2))
         }
         // Without ALPN the bytes inside TLS are not inspected. Such clients use HTTP/1.1.
@@ -76,4 +76,4 @@ async fn version(stream: Stream, codec: Codec, patience: Duration) -> Option<(St
 }
 
 /// Applies even if the idle timeout is longer.
-const GREETING: Duration = Duration::from_secs(60);
+const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(60);

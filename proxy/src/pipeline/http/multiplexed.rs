@@ -33,7 +33,7 @@ pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
     poll_fn(|context| {
         match live.state(context) {
             State::Cut => {
-                if live.is_over() {
+                if live.counts_no_resets() {
                     monitor.end();
                     // Anything that cannot be sent in one step is dropped.
                     let _ = serving.poll_next(context);
@@ -49,7 +49,7 @@ pub(super) async fn serve(stream: Stream, connection: Rc<Downstream>) {
         Poll::Ready(())
     })
     .await;
-    live.over();
+    live.stop_counting_resets();
     report(&connection, &monitor);
 }
 
@@ -68,13 +68,13 @@ fn begin(connection: &Rc<Downstream>, request: Request<Body>, reply: Reply) {
             live.streams.step(&watch, || stream.as_mut().poll(context)).map(|()| false)
         });
         if silent.await {
-            live.silence(stream);
+            live.drop_idle_stream(stream);
         }
     });
 }
 
 async fn respond(connection: Rc<Downstream>, request: Request<Body>) -> Response<ResponseBody> {
-    let mut response = request::answer(connection.clone(), request.map(Incoming::from)).await;
+    let mut response = request::handle(connection.clone(), request.map(Incoming::from)).await;
     complete(&connection, &mut response);
     response
 }

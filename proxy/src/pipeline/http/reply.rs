@@ -4,7 +4,7 @@
 use super::body::ResponseBody;
 use super::exchange::Exchange;
 use super::headers::OVERLOADED;
-use crate::filter::step::Answer;
+use crate::filter::step::LocalResponse;
 use crate::flow::flags::Flags;
 use crate::flow::grpc;
 use crate::flow::refusal::Refusal;
@@ -42,20 +42,20 @@ pub(super) fn refuse(refusal: Refusal, exchange: &Rc<Exchange>) -> Response<Resp
 }
 
 /// A filter's response, which the listener's settings do not change.
-pub(super) fn answer(answer: Answer, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
-    exchange.detail(|detail| detail.code_details = Some(answer.details.into()));
+pub(super) fn of_filter(from: LocalResponse, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
+    exchange.detail(|detail| detail.code_details = Some(from.details.into()));
     let mut response = Response::new(ResponseBody::whole(Bytes::new(), exchange.clone()));
-    *response.status_mut() = answer.status;
-    *response.headers_mut() = answer.headers;
+    *response.status_mut() = from.status;
+    *response.headers_mut() = from.headers;
     response
 }
 
 /// A response of the proxy's own, with the listener's changes.
 pub(super) fn own(status: u16, body: Bytes, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
     let changed = exchange.connection.http().reply.as_ref().and_then(|reply| {
-        let kept = exchange.kept();
-        let kept = kept.as_deref()?;
-        let head = kept.head();
+        let request_head = exchange.request_head();
+        let request_head = request_head.as_deref()?;
+        let head = request_head.head();
         let context = Context {
             method: head.method.as_str(),
             authority: head.authority,
@@ -63,7 +63,7 @@ pub(super) fn own(status: u16, body: Bytes, exchange: &Rc<Exchange>) -> Response
             remote: Some(exchange.connection.peer),
             direct: Some(exchange.connection.peer),
             local: Some(exchange.connection.local),
-            protocol: kept.protocol,
+            protocol: request_head.protocol,
             start: Some(exchange.connection.thread.wall(exchange.start)),
             server_name: exchange.connection.server_name.as_deref().unwrap_or_default(),
             peer: exchange.connection.client.as_deref(),

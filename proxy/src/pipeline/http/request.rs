@@ -3,13 +3,13 @@
 
 use super::body::ResponseBody;
 use super::exchange::{Exchange, protocol};
-use super::filters::{Chain, Ended};
+use super::filters::{Ended, RequestFilters};
 use super::forward::{self, Outgoing};
 use super::headers::{self, Client, REQUEST_ID, Trusted};
-use super::levels::{Levels, Way};
+use super::levels::{Levels, MatchedRoute};
 use super::survey::{HeadField, Survey};
-use super::{arrival, reply, upgrade};
-use crate::filter::step::{Asked, Stat};
+use super::{head_changes, reply, upgrade};
+use crate::filter::step::{RequestView, Stat};
 use crate::flow::flags::Flags;
 use crate::flow::head::Head;
 use crate::flow::refusal::Refusal;
@@ -30,7 +30,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// Handles a request and returns its response.
-pub(super) async fn answer(connection: Rc<Downstream>, request: Request<Incoming>) -> Response<ResponseBody> {
+pub(super) async fn handle(connection: Rc<Downstream>, request: Request<Incoming>) -> Response<ResponseBody> {
     let (mut parts, body) = request.into_parts();
     let exchange = Exchange::begin(&connection, &parts);
     if exchange.has_extra() && body.is_end_stream() {
@@ -39,11 +39,11 @@ pub(super) async fn answer(connection: Rc<Downstream>, request: Request<Incoming
     let version = parts.version;
     let mut id = None;
     let result = match prepare(&connection, &exchange, &mut parts) {
-        Ok(ready) => {
+        Ok(prepared) => {
             if connection.http().model.extra.request_id_in_response {
                 id = parts.headers.get(REQUEST_ID).cloned();
             }
-            stages(&connection, &exchange, &mut parts, body, ready).await
+            stages(&connection, &exchange, &mut parts, body, prepared).await
         }
         Err(refusal) => {
             exchange.detail(|detail| detail.target = detail.target.take().map(|_| parts.uri.clone()));
@@ -69,9 +69,9 @@ pub(super) fn refuse(
     let parts = head.unwrap_or_else(|| Request::new(()).into_parts().0);
     let exchange = Exchange::begin(connection, &parts);
     if known {
-        exchange.keep(&parts);
+        exchange.keep_head(&parts);
     } else {
-        exchange.keep_unknown(&parts);
+        exchange.keep_malformed_head(&parts);
         exchange.detail(|detail| (detail.method, detail.target) = (None, None));
     }
     let mut response = reply::refuse(refusal, &exchange);
@@ -97,7 +97,7 @@ fn finish(connection: &Downstream, headers: &mut HeaderMap, id: Option<HeaderVal
 }
 
 /// Facts about a request that are known before its route.
-struct Ready {
+struct Prepared {
     /// The headers that its head contained.
     seen: Survey,
     /// The client, as far as it can be trusted.
@@ -107,22 +107,22 @@ struct Ready {
 }
 
 /// Checks and sanitizes a request.
-fn prepare(connection: &Downstream, exchange: &Exchange, parts: &mut Parts) -> Result<Ready, Refusal> {
+fn prepare(connection: &Downstream, exchange: &Exchange, parts: &mut Parts) -> Result<Prepared, Refusal> {
     let seen = Survey::of(&parts.headers);
-    exchange.keep(parts);
+    exchange.keep_head(parts);
     check(parts, seen, connection)?;
     let upgrade = upgrade::wanted(parts, &connection.http().model.upgrades);
-    let client = clean(parts, seen, connection, matches!(upgrade, Ok(true)));
-    exchange.keep(parts);
+    let client = sanitize(parts, seen, connection, matches!(upgrade, Ok(true)));
+    exchange.keep_head(parts);
     exchange.capture_request(&parts.headers, &parts.uri);
-    let respelled = arrival::changes_host(&connection.http().model.extra);
+    let changes_host = head_changes::changes_host(&connection.http().model.extra);
     exchange.detail(|detail| {
         detail.downstream_remote = Some(client.address);
-        if respelled {
+        if changes_host {
             detail.authority = parts.headers.get(header::HOST).cloned();
         }
     });
-    Ok(Ready { seen, client, upgrade })
+    Ok(Prepared { seen, client, upgrade })
 }
 
 /// Removes the headers that only clients inside of the mesh may send.
@@ -137,21 +137,21 @@ async fn stages(
     exchange: &Rc<Exchange>,
     parts: &mut Parts,
     body: Incoming,
-    ready: Ready,
+    prepared: Prepared,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let table = connection.thread.table(&connection.http().routes).ok_or_else(Refusal::no_route)?;
-    remove_internal(&table, parts, ready.client.internal);
+    remove_internal(&table, parts, prepared.client.internal);
     let authority = authority(parts);
     let named = authority.to_str().unwrap_or_default();
-    let scheme = scheme(connection, parts, ready.seen);
+    let scheme = scheme(connection, parts, prepared.seen);
     let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let target = target.as_str();
     let method = parts.method.clone();
     let head = Head { method: &method, authority: named, target, scheme, headers: &parts.headers };
     let random = || connection.thread.random();
     let count = |stat: Stat<'_>| connection.count(stat);
-    let client = ready.client.address;
-    let asked = || Asked {
+    let client = prepared.client.address;
+    let view = || RequestView {
         method: &method,
         authority: named,
         target,
@@ -170,9 +170,9 @@ async fn stages(
     let Some(Routed { host, route }) = found.filter(|f| !f.host.require_tls || scheme == "https") else {
         let missed = unrouted(&table, &head);
         // Boxed, because it is rare.
-        return Ok(Box::pin(refused_by_listener(exchange, missed, asked, (&mut parts.headers, body))).await);
+        return Ok(Box::pin(refused_by_listener(exchange, missed, view, (&mut parts.headers, body))).await);
     };
-    let mut filters = Chain::new(route.filters.of(&connection.http().filters));
+    let mut filters = RequestFilters::new(route.filters.for_listener(&connection.http().filters));
     exchange.detail(|detail| {
         detail.route = Some(route.name.clone());
         detail.cluster = only_cluster(connection, route);
@@ -186,15 +186,15 @@ async fn stages(
         protocol: protocol(parts.version),
         ..context(connection, exchange, seen, headers)
     };
-    let internal = ready.client.internal && ready.seen.has(HeadField::Internal);
-    let way = Way { levels, context: &context, scheme, internal };
-    let asked = || {
+    let internal = prepared.client.internal && prepared.seen.has(HeadField::Internal);
+    let matched = MatchedRoute { levels, context: &context, scheme, internal };
+    let view = || {
         let forwarded = matches!(route.action, Action::Forward(_));
-        Asked { cluster: cluster(route).map_or("", |name| name), forwarded, ..asked() }
+        RequestView { cluster: cluster(route).map_or("", |name| name), forwarded, ..view() }
     };
-    let mut response = match act(exchange, parts, body, (&way, ready), (&mut filters, asked)).await {
-        Ok(response) | Err(Ended::Answered(response)) => response,
-        Err(Ended::Refused(refusal)) => refused(exchange, refusal, &way.levels, &context),
+    let mut response = match act(exchange, parts, body, (&matched, prepared), (&mut filters, view)).await {
+        Ok(response) | Err(Ended::Responded(response)) => response,
+        Err(Ended::Refused(refusal)) => refused(exchange, refusal, &matched.levels, &context),
     };
     if filters.awaits_response() {
         // Boxed, because it is rare.
@@ -231,14 +231,14 @@ fn context<'a>(
 async fn refused_by_listener<'r>(
     exchange: &Rc<Exchange>,
     missed: Refusal,
-    asked: impl FnOnce() -> Asked<'r>,
+    view: impl FnOnce() -> RequestView<'r>,
     (headers, mut body): (&mut HeaderMap, Incoming),
 ) -> Response<ResponseBody> {
-    let mut filters = Chain::new(Cow::Borrowed(exchange.connection.http().filters.ready()));
-    let ended = filters.request(exchange, asked, (headers, &mut body)).await.err();
+    let mut filters = RequestFilters::new(Cow::Borrowed(exchange.connection.http().filters.effective()));
+    let ended = filters.request(exchange, view, (headers, &mut body)).await.err();
     let mut response = match ended.unwrap_or(Ended::Refused(missed)) {
         Ended::Refused(refusal) => reply::refuse(refusal, exchange),
-        Ended::Answered(response) => response,
+        Ended::Responded(response) => response,
     };
     filters.response(exchange, &mut response).await;
     response
@@ -257,7 +257,7 @@ fn refused(
         response.headers_mut().insert(headers::ATTEMPT_COUNT, HeaderValue::from_static("1"));
     }
     let context = Context { flags: exchange.flags(), ..*context };
-    levels.respond_for_us(None, response.headers_mut(), &context);
+    levels.apply_to_local_response(None, response.headers_mut(), &context);
     response
 }
 
@@ -266,23 +266,23 @@ async fn act<'r>(
     exchange: &Rc<Exchange>,
     parts: &mut Parts,
     mut body: Incoming,
-    (way, ready): (&Way<'_>, Ready),
-    (filters, asked): (&mut Chain<'_>, impl FnOnce() -> Asked<'r>),
+    (matched, prepared): (&MatchedRoute<'_>, Prepared),
+    (filters, view): (&mut RequestFilters<'_>, impl FnOnce() -> RequestView<'r>),
 ) -> Result<Response<ResponseBody>, Ended> {
-    let upgrade = ready.upgrade?;
-    let Levels { route, .. } = way.levels;
-    let context = way.context;
-    let met = filters.request(exchange, asked, (&mut parts.headers, &mut body)).await;
-    if filters.may_change_head() {
+    let upgrade = prepared.upgrade?;
+    let Levels { route, .. } = matched.levels;
+    let context = matched.context;
+    let filtered = filters.request(exchange, view, (&mut parts.headers, &mut body)).await;
+    if filters.may_have_changed_head() {
         exchange.capture_request(&parts.headers, &parts.uri);
     }
-    met?;
+    filtered?;
     let body = filters.body(body);
     match &route.action {
         Action::Direct(status, text) => {
             exchange.detail(|d| d.code_details = Some(Refusal::direct(*status).details));
             let mut response = reply::own(*status, text.clone(), exchange);
-            way.levels.respond_for_us(None, response.headers_mut(), context);
+            matched.levels.apply_to_local_response(None, response.headers_mut(), context);
             Ok(response)
         }
         Action::Redirect(redirect) => {
@@ -290,14 +290,14 @@ async fn act<'r>(
                 method: &parts.method,
                 authority: context.authority,
                 target: context.target,
-                scheme: way.scheme,
+                scheme: matched.scheme,
                 headers: &parts.headers,
             };
             let location = route::redirect::location(redirect, &head);
             Err(Refusal::redirect(redirect.model.status, location).into())
         }
         Action::Forward(forward) => {
-            let outgoing = Outgoing { way, forward, seen: ready.seen, upgrade };
+            let outgoing = Outgoing { matched, forward, seen: prepared.seen, upgrade };
             Ok(forward::forward(exchange, outgoing, parts, body).await?)
         }
     }
@@ -305,9 +305,9 @@ async fn act<'r>(
 
 /// The scheme of the request, which a trusted proxy in front may report by header.
 fn scheme(connection: &Downstream, parts: &Parts, seen: Survey) -> &'static str {
-    let told =
+    let reported =
         seen.has(HeadField::ForwardedProto).then(|| parts.headers.get(headers::FORWARDED_PROTO)).flatten();
-    match told.map(HeaderValue::as_bytes) {
+    match reported.map(HeaderValue::as_bytes) {
         Some(b"https") => "https",
         Some(b"http") => "http",
         _ if connection.tls => "https",
@@ -380,16 +380,16 @@ fn check(parts: &mut Parts, seen: Survey, connection: &Downstream) -> Result<(),
     if parts.uri.path_and_query().is_some_and(|path| !path.as_str().starts_with('/')) {
         return Err(Refusal::new(404, "", Flags::NONE, "absolute_path_rejected"));
     }
-    arrival::underscores(&mut parts.headers, extra.underscores)?;
+    head_changes::underscores(&mut parts.headers, extra.underscores)?;
     let invalid = || Refusal::new(400, "", Flags::NONE, "path_normalization_failed");
     let target = parts.uri.path_and_query().map(PathAndQuery::as_str).unwrap_or_default();
-    let unescaped = arrival::slashes(target, extra.escaped_slashes)?;
+    let unescaped = head_changes::slashes(target, extra.escaped_slashes)?;
     if let Some(target) = &unescaped {
         parts.uri = with_target(&parts.uri, target).ok_or_else(invalid)?;
     }
-    let respelled =
+    let normalized =
         normalize::uri(&parts.uri, settings.normalize_path, settings.merge_slashes).map_err(|_| invalid())?;
-    if let Some(uri) = respelled {
+    if let Some(uri) = normalized {
         parts.uri = uri;
     }
     if unescaped.is_some() && extra.escaped_slashes == EscapedSlashes::Redirect {
@@ -408,7 +408,7 @@ fn with_target(uri: &Uri, target: &str) -> Option<Uri> {
 }
 
 /// Sanitizes the headers and returns the client's address.
-fn clean(parts: &mut Parts, seen: Survey, connection: &Downstream, upgrade: bool) -> Trusted {
+fn sanitize(parts: &mut Parts, seen: Survey, connection: &Downstream, upgrade: bool) -> Trusted {
     // The host in an absolute target overrides the header (RFC 9112, 3.2.2).
     if let Some(authority) = parts.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
@@ -429,7 +429,7 @@ fn clean(parts: &mut Parts, seen: Survey, connection: &Downstream, upgrade: bool
         headers::join_cookies(&mut parts.headers);
     }
     let settings = &connection.http().model;
-    arrival::host(&mut parts.headers, &settings.extra, connection.local.port());
+    head_changes::host(&mut parts.headers, &settings.extra, connection.local.port());
     let client = Client {
         peer: connection.peer,
         own: connection.thread.node.address,

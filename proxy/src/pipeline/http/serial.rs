@@ -49,7 +49,7 @@ impl Service for Handler {
     type Body = ResponseBody;
 
     fn handle(&self, request: Request<Body>) -> impl Future<Output = Response<ResponseBody>> {
-        request::answer(self.connection.clone(), request.map(Incoming::from))
+        request::handle(self.connection.clone(), request.map(Incoming::from))
     }
 
     fn refuse(&self, invalid: Invalid, head: Option<Parts>) -> Response<ResponseBody> {

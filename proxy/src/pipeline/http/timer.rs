@@ -44,7 +44,7 @@ impl Timer {
             if !self.thread.is_due(place, context.waker()) {
                 return Poll::Pending;
             }
-            self.thread.lift(place);
+            self.thread.cancel(place);
             self.state = near(until);
         }
         match &mut self.state {
@@ -70,13 +70,13 @@ fn near(until: Instant) -> State {
 impl Drop for Timer {
     fn drop(&mut self) {
         if let State::Far { place, .. } = self.state {
-            self.thread.lift(place);
+            self.thread.cancel(place);
         }
     }
 }
 
 /// Time limits for reading a request: an idle timeout and a limit for the whole request.
-pub(super) struct Arrival {
+pub(super) struct ReadLimits {
     meter: Rc<Meter>,
     idle: Option<Duration>,
     until: Option<Instant>,
@@ -85,7 +85,7 @@ pub(super) struct Arrival {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
-impl Arrival {
+impl ReadLimits {
     /// `None`: the request has been read already, or has no time limit.
     pub(super) fn new(meter: &Rc<Meter>, idle: Option<Duration>, until: Option<Instant>) -> Option<Self> {
         if meter.ended() || (idle.is_none() && until.is_none()) {
@@ -105,14 +105,14 @@ impl Arrival {
                 self.seen = (self.meter.bytes(), now);
             }
             if self.until.is_some_and(|until| now >= until) {
-                return Poll::Ready(Expired::Arrival);
+                return Poll::Ready(Expired::RequestTimeout);
             }
             if self.idle.is_some_and(|idle| now >= self.seen.1 + idle) {
-                return Poll::Ready(Expired::Stalled);
+                return Poll::Ready(Expired::RequestIdle);
             }
             // Bytes that arrive do not wake this task, so check four times within each idle timeout.
-            let look = self.idle.map(|idle| now + (idle / 4).max(SHORTEST_LOOK));
-            let Some(next) = self.until.into_iter().chain(look).min() else { return Poll::Pending };
+            let check = self.idle.map(|idle| now + (idle / 4).max(MIN_CHECK));
+            let Some(next) = self.until.into_iter().chain(check).min() else { return Poll::Pending };
             let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
             if sleep.is_elapsed() {
                 sleep.as_mut().reset(next);
@@ -132,9 +132,9 @@ pub(super) enum Expired {
     /// The idle timeout of a stream.
     Idle,
     /// The idle timeout, before the request was read completely.
-    Stalled,
+    RequestIdle,
     /// The limit for reading the whole request.
-    Arrival,
+    RequestTimeout,
 }
 
 /// Time limits of one wait. Unset limits cost nothing.
@@ -143,7 +143,7 @@ pub(super) struct Limits<'a> {
     pub(super) whole: Option<&'a mut Timer>,
     pub(super) attempt: Option<Timer>,
     pub(super) idle: Option<Timer>,
-    pub(super) arrival: Option<&'a mut Arrival>,
+    pub(super) request: Option<&'a mut ReadLimits>,
 }
 
 impl Limits<'_> {
@@ -166,7 +166,7 @@ impl Limits<'_> {
             if self.idle.as_mut().is_some_and(|t| t.poll(context).is_ready()) {
                 return Poll::Ready(Err(Expired::Idle));
             }
-            if let Some(Poll::Ready(expired)) = self.arrival.as_mut().map(|a| a.poll(context)) {
+            if let Some(Poll::Ready(expired)) = self.request.as_mut().map(|a| a.poll(context)) {
                 return Poll::Ready(Err(expired));
             }
             Poll::Pending
@@ -176,4 +176,4 @@ impl Limits<'_> {
 
 /// Timeouts from this length on use the timer wheel, which wakes up to two ticks early.
 const FAR: Duration = Duration::from_secs(1);
-const SHORTEST_LOOK: Duration = Duration::from_millis(10);
+const MIN_CHECK: Duration = Duration::from_millis(10);

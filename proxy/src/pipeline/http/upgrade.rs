@@ -8,7 +8,7 @@ use crate::http1::Upgraded;
 use crate::http1::switch::Switch;
 use crate::io::copy::{End, Progress, both_ways};
 use crate::pipeline::live::State;
-use crate::pipeline::upstream::{Busy, Permit};
+use crate::pipeline::upstream::{ActiveGuard, Permit};
 use crate::send::{Incoming, Returned};
 use http::request::Parts;
 use http::{Response, Version};
@@ -28,10 +28,12 @@ pub(super) fn wanted(parts: &Parts, allowed: &[String]) -> Result<bool, Refusal>
     }
     match Switch::of(&parts.headers) {
         Switch::None => Ok(false),
-        Switch::To(asked) if allowed.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(asked)) => {
+        Switch::To(protocol)
+            if allowed.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(protocol)) =>
+        {
             Ok(true)
         }
-        Switch::To(asked) if offered_in_passing(asked) => Ok(false),
+        Switch::To(protocol) if offered_in_passing(protocol) => Ok(false),
         Switch::To(_) | Switch::Unclear => Err(Refusal::new(403, "", Flags::NONE, "upgrade_failed")),
     }
 }
@@ -47,7 +49,7 @@ fn offered_in_passing(protocol: &[u8]) -> bool {
 pub(super) fn switched(body: &Incoming) -> Option<Upgrading> {
     match body {
         Incoming::Http1(body) => body.upgrade(),
-        Incoming::Http2(_) | Incoming::Changed(_) | Incoming::Held(_) => None,
+        Incoming::Http2(_) | Incoming::Changed(_) | Incoming::Buffered(_) => None,
     }
 }
 
@@ -56,7 +58,7 @@ pub(super) fn join(
     exchange: &Rc<Exchange>,
     client: Upgrading,
     response: Response<Incoming>,
-    held: (Returned, Busy, Permit),
+    held: (Returned, ActiveGuard, Permit),
 ) -> Response<ResponseBody> {
     let (parts, body) = response.into_parts();
     let upstream = switched(&body);
@@ -89,7 +91,7 @@ pub(super) fn join(
             None => {}
         }
         exchange.flag(flags);
-        exchange.moved(progress.down(), progress.up());
+        exchange.count_upgraded(progress.down(), progress.up());
         exchange.finish();
     });
     Response::from_parts(parts, ResponseBody::none())

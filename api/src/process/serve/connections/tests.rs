@@ -117,14 +117,14 @@ fn too_many_buffered_bytes_close_the_largest_connection_of_the_largest_source() 
     }
     // The largest connection is of another source, whose sum is smaller.
     assert_eq!(received(&mut fixture, 4, 1), Some(ids[1]));
-    assert_eq!(received(&mut fixture, 1, 5_000), None, "it is gone");
+    assert_eq!(received(&mut fixture, 1, 5_000), None, "it was closed");
     assert_eq!(received(&mut fixture, 4, 309), None, "what it held is free");
     assert_eq!(fixture.connections.responded(ids[3], exchange[3], 0, fixture.now()), None);
     assert_eq!(received(&mut fixture, 3, 5_000), None, "bytes after the response began are not buffered");
     assert_eq!(received(&mut fixture, 4, 380), None);
     fixture.connections.ended(ids[4], exchange[4], fixture.now());
     assert_eq!(received(&mut fixture, 0, 690), None);
-    assert_eq!(received(&mut fixture, 0, 1), Some(ids[0]), "who asks for too much alone");
+    assert_eq!(received(&mut fixture, 0, 1), Some(ids[0]), "the client with the most buffered bytes");
     // A response counts while it is sent, and in place of its request.
     let (late, number) = (fixture.free(2), fixture.ask(ids[3]));
     let asking = fixture.ask(late);

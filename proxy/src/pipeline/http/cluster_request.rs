@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// A request that the proxy itself sends to a cluster.
-pub(super) struct Question {
+pub(super) struct ClusterRequest {
     /// The cluster's name.
     pub(super) cluster: Box<str>,
     pub(super) method: Method,
@@ -29,12 +29,12 @@ pub(super) struct Question {
     /// Whether the client uses HTTP/2. Matters for clusters that use the client's protocol.
     pub(super) http2: bool,
     /// Timeout.
-    pub(super) within: Duration,
+    pub(super) timeout: Duration,
 }
 
 /// Sends a request to a cluster, reads the response to its end and returns its status.
-pub(super) async fn ask(thread: &Rc<Thread>, question: &Question) -> Result<StatusCode, Refusal> {
-    let upstream = thread.upstream(&question.cluster).ok_or_else(|| Refusal::no_cluster(503))?;
+pub(super) async fn send(thread: &Rc<Thread>, request: &ClusterRequest) -> Result<StatusCode, Refusal> {
+    let upstream = thread.upstream(&request.cluster).ok_or_else(|| Refusal::no_cluster(503))?;
     let _permit =
         upstream.permit(upstream.cluster().model.request_limit(), |g| &g.requests).ok_or_else(|| {
             upstream.stats.upstream_rq_pending_overflow.add(1);
@@ -42,11 +42,11 @@ pub(super) async fn ask(thread: &Rc<Thread>, question: &Question) -> Result<Stat
         })?;
     let host = upstream.choose(thread, None, None, (&[], 0)).ok_or_else(Refusal::no_endpoint)?;
     let _busy = host.begin(&upstream, true);
-    let asking = async {
-        let sent = deliver(thread, &upstream, &host, question).await?;
+    let sending = async {
+        let sent = deliver(thread, &upstream, &host, request).await?;
         read(sent).await
     };
-    let result = match tokio::time::timeout(question.within, asking).await {
+    let result = match tokio::time::timeout(request.timeout, sending).await {
         Ok(result) => result,
         Err(_) => {
             upstream.stats.upstream_rq_timeout.add(1);
@@ -58,7 +58,7 @@ pub(super) async fn ask(thread: &Rc<Thread>, question: &Question) -> Result<Stat
         Err(failure) => failure.outcome,
     };
     if let Some(outcome) = outcome {
-        upstream.answered(Some(&host), outcome);
+        upstream.record_outcome(Some(&host), outcome);
     }
     result.map_err(|failure| failure.refusal)
 }
@@ -68,18 +68,18 @@ async fn deliver(
     thread: &Rc<Thread>,
     upstream: &Rc<Upstream>,
     host: &Rc<Host>,
-    question: &Question,
+    request: &ClusterRequest,
 ) -> Result<Sent, Failure> {
-    let authority = question.headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
-    let flavor = upstream.flavor(host, question.http2, false, authority);
-    let mut ready = host.pool.ready(&flavor);
+    let authority = request.headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
+    let kind = upstream.connection_kind(host, request.http2, false, authority);
+    let mut ready = host.pool.ready(&kind);
     loop {
         let lease = match ready.take() {
             Some(lease) => lease,
-            None => connect(thread, upstream, host, &flavor, false).await?,
+            None => connect(thread, upstream, host, &kind, false).await?,
         };
-        let (reused, request) = (lease.reused(), request(question, lease.version()));
-        let error = match lease.send(request).await {
+        let (reused, message) = (lease.reused(), message(request, lease.version()));
+        let error = match lease.send(message).await {
             Ok(sent) if sent.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(Failure::of(&SendError::Malformed(crate::http1::Invalid::Switch)));
             }
@@ -93,24 +93,24 @@ async fn deliver(
     }
 }
 
-fn request(question: &Question, version: Version) -> Request<RequestBody> {
+fn message(from: &ClusterRequest, version: Version) -> Request<RequestBody> {
     let meter = Meter::new(false, Rc::default());
-    let body = if question.body.is_empty() {
+    let body = if from.body.is_empty() {
         RequestBody::empty(&meter)
     } else {
-        RequestBody::whole(question.body.clone(), &meter)
+        RequestBody::whole(from.body.clone(), &meter)
     };
     let mut request = Request::new(body);
-    *request.method_mut() = question.method.clone();
+    *request.method_mut() = from.method.clone();
     *request.version_mut() = version;
-    let mut headers = question.headers.clone();
+    let mut headers = from.headers.clone();
     *request.uri_mut() = if version == Version::HTTP_2 {
-        let uri = absolute(question.uri.clone(), &mut headers, "http");
+        let uri = absolute(from.uri.clone(), &mut headers, "http");
         let seen = Survey::of(&headers);
         strip_hop_by_hop(&mut headers, seen, false);
         uri
     } else {
-        question.uri.clone()
+        from.uri.clone()
     };
     *request.headers_mut() = headers;
     request

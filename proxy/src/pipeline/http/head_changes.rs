@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn escaped_slashes_are_kept_refused_or_written_out() {
+    fn escaped_slashes_are_kept_refused_or_decoded() {
         use EscapedSlashes::{Keep, Redirect, Reject, Unescape};
         for (action, before, after) in [
             (Keep, "/a%2Fb", Ok(None)),

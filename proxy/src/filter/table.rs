@@ -1,4 +1,4 @@
-//! Pure. The table of filters: how each is compiled, which settings of a route it takes, and the functions that it calls
+//! Pure. The table of filters: how each is compiled, which settings of a route it accepts, and which of its functions run
 //! at each stage.
 
 use super::buffer;
@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::grpc_web::{self, FromText, ToWeb};
 use super::health_check::{self, HealthCheck};
 use super::rbac::Rules;
-use super::step::{Answered, Asked, Event, Kept, ResponseStep, Stat, Step};
+use super::step::{Event, FilterState, RequestView, ResponseStep, ResponseView, Stat, Step};
 use crate::flow::refusal::Refusal;
 use crate::matcher::InvalidConfig;
 use api::model::filter::buffer::Buffer;
@@ -17,10 +17,11 @@ use http::HeaderMap;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// A filter under the settings of a route. Filters without effect are left out.
+/// A filter as it runs for a route: the listener's filter, changed by the route's settings. A filter without effect for
+/// the route has none.
 #[derive(Debug, Clone)]
-pub enum Ready {
-    /// Holds requests until their bodies have arrived.
+pub enum EffectiveFilter {
+    /// Request buffering.
     Buffer(Buffer),
     /// Cross-origin resource sharing.
     Cors(Arc<Cors>),
@@ -34,63 +35,68 @@ pub enum Ready {
     Rbac(Arc<Rules>),
 }
 
-impl Ready {
+impl EffectiveFilter {
     /// Handles a request's head.
     pub fn request(
         &self,
         event: &Event,
-        asked: &Asked<'_>,
+        request: &RequestView<'_>,
         headers: &mut HeaderMap,
-        kept: &mut Kept,
+        state: &mut FilterState,
     ) -> Step {
         match self {
-            Self::Buffer(buffer) => buffer::request(*buffer, event, asked, headers),
-            Self::Cors(cors) => cors.request(asked, headers, kept),
-            Self::Fault(fault) => fault.request(event, asked, headers, kept),
-            Self::GrpcWeb => grpc_web::request(asked, headers, kept),
-            Self::HealthCheck(check) => check.request(asked, headers, kept),
-            Self::Rbac(rules) => rules.request(asked, headers),
+            Self::Buffer(buffer) => buffer::request(*buffer, event, request, headers),
+            Self::Cors(cors) => cors.request(request, headers, state),
+            Self::Fault(fault) => fault.request(event, request, headers, state),
+            Self::GrpcWeb => grpc_web::request(request, headers, state),
+            Self::HealthCheck(check) => check.request(request, headers, state),
+            Self::Rbac(rules) => rules.request(request, headers),
         }
     }
 
-    /// Handles a response's head. Called only if the filter kept a value of the request.
-    pub fn response(&self, event: &Event, answered: &mut Answered<'_>, kept: &mut Kept) -> ResponseStep {
+    /// Handles a response's head. Called only if the filter stored state for the request.
+    pub fn response(
+        &self,
+        event: &Event,
+        response: &mut ResponseView<'_>,
+        state: &mut FilterState,
+    ) -> ResponseStep {
         match self {
-            Self::Cors(cors) => cors.response(answered.headers, kept),
-            Self::GrpcWeb => grpc_web::response(event, answered, kept),
-            Self::HealthCheck(_) => health_check::response(answered, kept),
+            Self::Cors(cors) => cors.response(response.headers, state),
+            Self::GrpcWeb => grpc_web::response(event, response, state),
+            Self::HealthCheck(_) => health_check::response(response, state),
             Self::Buffer(_) | Self::Fault(_) | Self::Rbac(_) => ResponseStep::Next,
         }
     }
 
-    /// The change to a request's body. Called only if the filter kept a value of the request.
-    pub fn request_body(&self, kept: &Kept) -> Option<Change> {
+    /// The change to a request's body. Called only if the filter stored state for the request.
+    pub fn request_body(&self, state: &FilterState) -> Option<Change> {
         match self {
-            Self::GrpcWeb => grpc_web::request_body(kept).map(Change::FromText),
+            Self::GrpcWeb => grpc_web::request_body(state).map(Change::FromText),
             Self::Buffer(_) | Self::Cors(_) | Self::Fault(_) | Self::HealthCheck(_) | Self::Rbac(_) => None,
         }
     }
 
     /// The change to a response's body.
-    pub fn response_body(&self, kept: &Kept) -> Option<Change> {
+    pub fn response_body(&self, state: &FilterState) -> Option<Change> {
         match self {
-            Self::GrpcWeb => grpc_web::response_body(kept).map(Change::ToWeb),
+            Self::GrpcWeb => grpc_web::response_body(state).map(Change::ToWeb),
             Self::Buffer(_) | Self::Cors(_) | Self::Fault(_) | Self::HealthCheck(_) | Self::Rbac(_) => None,
         }
     }
 
     /// Handles the trailers of a response whose body the filter changes.
-    pub fn end(&self, trailers: &HeaderMap, count: &dyn Fn(Stat<'_>), kept: &Kept) {
+    pub fn end(&self, trailers: &HeaderMap, count: &dyn Fn(Stat<'_>), state: &FilterState) {
         match self {
-            Self::GrpcWeb => grpc_web::trailers(trailers, count, kept),
+            Self::GrpcWeb => grpc_web::trailers(trailers, count, state),
             Self::Buffer(_) | Self::Cors(_) | Self::Fault(_) | Self::HealthCheck(_) | Self::Rbac(_) => {}
         }
     }
 }
 
-/// A filter with the listener's settings.
+/// A filter as the listener configures it.
 #[derive(Debug)]
-pub(super) enum Own {
+pub(super) enum ListenerFilter {
     Buffer(Buffer),
     Cors,
     Fault(Arc<Fault>),
@@ -99,7 +105,7 @@ pub(super) enum Own {
     Rbac(Arc<Rules>),
 }
 
-impl Own {
+impl ListenerFilter {
     /// `None` for filters that are implemented elsewhere: the ALPN and metrics filters, and the router at the end of
     /// the list.
     pub(super) fn compile(from: &Filter) -> Result<Option<Self>, InvalidConfig> {
@@ -114,32 +120,32 @@ impl Own {
         })
     }
 
-    /// The filter under a route's setting, which is not `Off`; `None`: it has no effect there.
-    pub(super) fn under(&self, setting: Option<&Override>) -> Option<Ready> {
+    /// The filter with a route's setting, which is not `Off`; `None`: it has no effect on the route.
+    pub(super) fn with_setting(&self, setting: Option<&Override>) -> Option<EffectiveFilter> {
         match self {
             Self::Buffer(own) => {
                 let buffer = if let Some(Override::Buffer(given)) = setting { given } else { own };
-                Some(Ready::Buffer(*buffer))
+                Some(EffectiveFilter::Buffer(*buffer))
             }
             Self::Cors => match setting {
-                Some(Override::Cors(policy)) => Some(Ready::Cors(policy.clone())),
+                Some(Override::Cors(policy)) => Some(EffectiveFilter::Cors(policy.clone())),
                 Some(_) | None => None,
             },
             Self::Fault(own) => {
                 let fault = if let Some(Override::Fault(given)) = setting { given } else { own };
-                fault.acts().then(|| Ready::Fault(fault.clone()))
+                fault.has_effect().then(|| EffectiveFilter::Fault(fault.clone()))
             }
-            Self::GrpcWeb => Some(Ready::GrpcWeb),
-            Self::HealthCheck(own) => Some(Ready::HealthCheck(own.clone())),
+            Self::GrpcWeb => Some(EffectiveFilter::GrpcWeb),
+            Self::HealthCheck(own) => Some(EffectiveFilter::HealthCheck(own.clone())),
             Self::Rbac(own) => {
                 let rules = if let Some(Override::Rbac(given)) = setting { given } else { own };
-                rules.act().then(|| Ready::Rbac(rules.clone()))
+                rules.has_effect().then(|| EffectiveFilter::Rbac(rules.clone()))
             }
         }
     }
 }
 
-/// Settings of a route, a virtual host or a table.
+/// Compiled settings of a route, a virtual host or a route table.
 #[derive(Debug)]
 pub(super) enum Override {
     Off,
@@ -161,14 +167,14 @@ impl Override {
     }
 }
 
-/// Completes settings by those of a wider level, for filters that merge levels.
-pub(super) fn widen(setting: &mut Cow<'_, Setting>, wider: &Setting) {
+/// Fills unset fields from the setting of a wider level, for the filters that merge levels.
+pub(super) fn inherit(setting: &mut Cow<'_, Setting>, wider: &Setting) {
     if let (Setting::Cors(own), Setting::Cors(wider)) = (&**setting, wider) {
         *setting = Cow::Owned(Setting::Cors(own.over(wider)));
     }
 }
 
-/// A change to a body while it is streamed.
+/// A change that a filter makes to a body while it is streamed.
 #[derive(Debug)]
 pub enum Change {
     /// gRPC-Web in base64 to gRPC.
