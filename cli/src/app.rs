@@ -8,11 +8,16 @@ use crate::arguments::Inner;
 use crate::failure::Failure;
 use crate::inside::{self, connect, container, fetch, guard, host_listen, init, sandbox};
 use crate::place::Place;
-use crate::verb::{self, print};
+use crate::verb::{self, plugin, print};
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
-    let matches = verb::command().get_matches();
+    let called = std::env::args_os().next().unwrap_or_default();
+    if plugin::is_completion(&called) {
+        print::out(&plugin::completions(&verb::command(), std::env::args().skip(1).collect()));
+        return ExitCode::SUCCESS;
+    }
+    let matches = verb::command_of(plugin::program(&called)).get_matches();
     match dispatch(&matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure @ Failure::Exit(code)) => {

@@ -16,6 +16,14 @@ pub enum Failure {
         /// What the user can do.
         next: String,
     },
+    /// The user lacks a permission in the cluster.
+    #[error("error: {reason}\n  next: {next}")]
+    Denied {
+        /// What is not permitted.
+        reason: String,
+        /// What the user can do.
+        next: String,
+    },
     /// Objects or files were rejected. Nothing was changed.
     #[error("{}\nnothing was changed", lines(.0))]
     Refused(Vec<Problem>),
@@ -69,9 +77,10 @@ impl Failure {
     /// The reason alone, without the next step.
     pub fn reason(&self) -> String {
         match self {
-            Self::Blocked { reason, .. } | Self::Missing { reason, .. } | Self::Differs { reason, .. } => {
-                reason.clone()
-            }
+            Self::Blocked { reason, .. }
+            | Self::Denied { reason, .. }
+            | Self::Missing { reason, .. }
+            | Self::Differs { reason, .. } => reason.clone(),
             other => other.to_string(),
         }
     }

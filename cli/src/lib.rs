@@ -24,6 +24,8 @@ pub mod state;
 pub mod beneath;
 pub mod cgroup;
 pub mod exchange;
+pub mod review;
+pub mod tls;
 
 pub mod arguments;
 pub mod failure;

@@ -92,6 +92,11 @@ impl Place {
         self.flags.namespace.as_deref()
     }
 
+    /// Namespace of the control plane in a cluster.
+    pub fn istio_namespace(&self) -> &str {
+        &self.flags.istio_namespace
+    }
+
     /// Whether the flags select a cluster.
     pub fn names_cluster(&self) -> bool {
         self.flags.context.is_some() || self.flags.kubeconfig.is_some()

@@ -1,9 +1,16 @@
 //! Builds the injector and runs it until shutdown. All settings are checked before it listens, so that a running
 //! process can serve reviews.
 
-use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
+use api::admission::AdmissionReview;
 use api::process::{
     admin::{self, AdminState, Build},
     enroll::Authority,
@@ -14,6 +21,7 @@ use api::process::{
     serve, shutdown,
     tls::Serving,
 };
+use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::Client;
 use kubernetes::client::{self, Access};
 use tokio::{net::TcpListener, sync::watch};
@@ -21,9 +29,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Args, Settings},
-    control::{self, Names},
+    control::{self, Names, observed::Observed},
     credential::{Credential, Files},
     metrics::Counters,
+    pipeline,
     render::proxy_config,
     serve as webhook,
 };
@@ -33,6 +42,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let format = if args.log_as_json { Format::Json } else { Format::Text };
     let log = log::init(&args.log_level, format);
     let settings = settings(args)?;
+    if args.once {
+        return once(args, settings);
+    }
     let files = credential(args)?;
     open_files::raise();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -61,6 +73,27 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         servers.run(listener, admin, drain).await;
         Ok(())
     })
+}
+
+/// Answers the review on standard input.
+fn once(args: &Args, own: Settings) -> anyhow::Result<()> {
+    // Nothing says which cluster the pod is for: the oldest that is supported runs native sidecars.
+    let oldest = Info { major: "1".to_owned(), minor: "29".to_owned(), ..Info::default() };
+    let mut observed = Observed::new(args.clone(), own, &oldest);
+    if let Some(path) = &args.mesh_config {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read {} (--mesh-config)", path.display()))?;
+        let named = |reason: String| anyhow::anyhow!("{} (--mesh-config): {reason}", path.display());
+        observed.mesh(Some(&text)).map_err(named)?;
+    }
+    let mut body = Vec::new();
+    std::io::stdin()
+        .take(MAX_REVIEW)
+        .read_to_end(&mut body)
+        .context("cannot read the review from standard input")?;
+    let reviewed = pipeline::process(&body, &observed.settings()).context("the review on standard input")?;
+    let review = serde_json::to_vec(&AdmissionReview::with_response(reviewed.response))?;
+    std::io::stdout().write_all(&review).context("cannot write the response to standard output")
 }
 
 /// Loads the serving certificate, if it is in files.
@@ -202,6 +235,8 @@ impl Servers {
 
 /// How long a pod of a cluster that ends still accepts connections: the API server may not know yet that it ends.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
+/// Bytes of a review that are read from standard input. The API server sends at most 3 MiB.
+const MAX_REVIEW: u64 = 8 << 20;
 
 #[cfg(test)]
 mod tests {

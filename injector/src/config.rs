@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(long, env = "OSTRIA_HTTP_PORT", default_value_t = 15014, value_name = "PORT")]
     pub http_port: u16,
     /// The serving certificate and its chain, PEM; read again when it changes
-    #[arg(long, env = "OSTRIA_TLS_CERT", value_name = "FILE", required_unless_present_any = ["kubernetes", "kubeconfig"])]
+    #[arg(long, env = "OSTRIA_TLS_CERT", value_name = "FILE", required_unless_present_any = ["kubernetes", "kubeconfig", "once"])]
     #[arg(requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
     /// The private key of --tls-cert, PEM
@@ -45,6 +45,12 @@ pub struct Args {
     /// --tls-cert is given, and write the roots that verify it into the webhook's registration
     #[arg(long, env = "OSTRIA_KUBERNETES")]
     pub kubernetes: bool,
+    /// Serve nothing: read one AdmissionReview from standard input, write it with its response to standard output, and end
+    #[arg(long, conflicts_with_all = ["kubernetes", "kubeconfig"])]
+    pub once: bool,
+    /// With --once: the mesh configuration, YAML
+    #[arg(long, value_name = "FILE", requires = "once")]
+    pub mesh_config: Option<PathBuf>,
     /// The cluster and the identity in it
     #[command(flatten)]
     pub cluster: ClusterArgs,

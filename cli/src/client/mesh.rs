@@ -2,7 +2,9 @@
 //! Both answer the same requests, so that a verb is written once.
 
 use api::resource::check::Given;
-use api::resource::verdict::Wait;
+use api::resource::descriptor::Descriptor;
+use api::resource::kind;
+use api::resource::verdict::{Wait, Wanted};
 use bytes::Bytes;
 use rustix::termios::Winsize;
 use serde_json::Value;
@@ -132,6 +134,15 @@ impl Mesh {
         match self {
             Self::Local(local) => local.call("/delete", request).await,
             Self::Cluster(cluster) => change::delete(cluster, request).await,
+        }
+    }
+
+    /// Whether pilot has verdicts on objects of this kind. On this machine it reads all objects, in a cluster those of the
+    /// mesh.
+    pub fn judges(&self, wanted: &Wanted) -> bool {
+        match self {
+            Self::Local(_) => true,
+            Self::Cluster(_) => kind::of(&wanted.group, &wanted.kind).is_some_and(Descriptor::is_mesh),
         }
     }
 

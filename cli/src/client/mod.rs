@@ -4,5 +4,6 @@ pub mod mesh;
 
 pub mod cluster;
 pub mod local;
+pub mod offline;
 
 pub mod stream;

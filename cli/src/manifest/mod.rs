@@ -2,4 +2,6 @@
 
 pub mod read;
 
+pub mod template;
+
 pub mod object;

@@ -87,6 +87,19 @@ pub fn read_copies(
     if problems.is_empty() { Ok(objects) } else { Err(problems) }
 }
 
+/// Reads objects of any kind unchanged.
+pub fn read_any(paths: &[PathBuf], recursive: bool) -> Result<Vec<Given>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut objects = Vec::new();
+    for (name, content) in contents(paths, recursive, &mut problems) {
+        match parse_any(&name, &content) {
+            Ok(found) => objects.extend(found),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() { Ok(objects) } else { Err(problems) }
+}
+
 /// Parses the objects of one file with pilot's parser, so that objects that pilot would reject are rejected here.
 pub fn parse(file: &str, content: &str) -> Result<Vec<Given>, Vec<Problem>> {
     let parsed = api::resource::parse::parse(file, content);

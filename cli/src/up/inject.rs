@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use api::admission::{AdmissionReview, Kind, Request};
+use api::admission::AdmissionReview;
 use api::process::tls::TlsError;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -14,7 +14,8 @@ use tokio_rustls::TlsConnector;
 
 use crate::exchange::{LIMIT, RequestError, exchange};
 use crate::kubelet::address::NODE;
-use crate::up::tls;
+use crate::review::{self, ReviewError};
+use crate::tls;
 
 /// Why the injector returned no pod. Each message is a predicate, to which the injector is the subject.
 #[derive(Debug, thiserror::Error)]
@@ -22,29 +23,9 @@ pub enum InjectError {
     /// The request failed.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The injector rejected the pod.
-    #[error("rejected the pod: {0}")]
-    Refused(String),
-    /// The response cannot be used.
-    #[error("{0}")]
-    Response(#[from] ResponseError),
-}
-
-/// Why the injector's response cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ResponseError {
-    /// The review has no response.
-    #[error("returned an AdmissionReview without a response")]
-    Empty,
-    /// The patch is not valid base64.
-    #[error("returned a patch that is not base64: {0}")]
-    Encoding(#[from] base64::DecodeError),
-    /// The patch is not a valid JSON patch.
-    #[error("returned a malformed patch: {0}")]
-    Malformed(serde_json::Error),
-    /// The patch does not apply to this pod.
-    #[error("returned a patch that does not apply: {0}")]
-    Unfit(#[from] json_patch::PatchError),
+    /// The injector rejected the pod, or its response cannot be used.
+    #[error(transparent)]
+    Review(#[from] ReviewError),
 }
 
 /// Client of the injector, with the roots that verify its certificate.
@@ -72,7 +53,7 @@ impl Injector {
 
     /// Returns the pod with the injector's additions.
     pub async fn inject(&self, pod: &Value) -> Result<Value, InjectError> {
-        patched(pod, &self.post(&review(pod)).await?)
+        Ok(review::patched(pod, &self.post(&review::of(pod)).await?)?.pod)
     }
 
     async fn post(&self, review: &AdmissionReview) -> Result<AdmissionReview, RequestError> {
@@ -95,59 +76,7 @@ fn connector(roots: &[u8]) -> Result<TlsConnector, TlsError> {
     Ok(TlsConnector::from(Arc::new(tls::trusting(roots)?)))
 }
 
-fn review(pod: &Value) -> AdmissionReview {
-    let text = |field: &str| pod["metadata"][field].as_str().map(str::to_owned);
-    AdmissionReview::with_request(Request {
-        uid: text("uid").unwrap_or_default(),
-        kind: Kind { group: String::new(), version: "v1".to_owned(), kind: "Pod".to_owned() },
-        sub_resource: None,
-        name: text("name"),
-        namespace: text("namespace"),
-        operation: "CREATE".to_owned(),
-        object: pod.clone(),
-        old_object: Value::Null,
-    })
-}
-
-fn patched(pod: &Value, review: &AdmissionReview) -> Result<Value, InjectError> {
-    let response = review.response.as_ref().ok_or(ResponseError::Empty)?;
-    if !response.allowed {
-        let message = response.status.as_ref().map_or("", |status| status.message.as_str());
-        let message = if message.is_empty() { "no reason given" } else { message };
-        return Err(InjectError::Refused(message.into()));
-    }
-    let Some(patch) = response.decoded_patch().map_err(ResponseError::from)? else {
-        return Ok(pod.clone());
-    };
-    let patch: json_patch::Patch = serde_json::from_slice(&patch).map_err(ResponseError::Malformed)?;
-    let mut patched = pod.clone();
-    json_patch::patch(&mut patched, &patch).map_err(ResponseError::from)?;
-    Ok(patched)
-}
-
 /// The injector's DNS name, which its certificate must contain.
 pub const HOST: &str = "ostria-injector.istio-system.svc";
 /// The injector's port.
 pub const PORT: u16 = 15017;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use api::admission::Response;
-    use serde_json::json;
-
-    #[test]
-    fn a_patch_is_applied_and_a_rejection_has_a_reason() {
-        let pod = json!({"metadata": {"name": "a"}});
-        let patch = br#"[{"op":"add","path":"/metadata/labels","value":{"x":"y"}}]"#;
-        let of = |response| patched(&pod, &AdmissionReview::with_response(response));
-        let refused = |response| of(response).unwrap_err().to_string();
-        assert_eq!(of(Response::allowed("").patched(patch)).unwrap()["metadata"]["labels"]["x"], "y");
-        assert_eq!(of(Response::allowed("")).unwrap(), pod);
-        assert_eq!(refused(Response::denied("", "no".into())), "rejected the pod: no");
-        let silent = Response { status: None, ..Response::denied("", String::new()) };
-        assert_eq!(refused(silent), "rejected the pod: no reason given");
-        let empty = patched(&pod, &review(&pod)).unwrap_err().to_string();
-        assert_eq!(empty, "returned an AdmissionReview without a response");
-    }
-}

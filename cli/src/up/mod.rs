@@ -46,7 +46,6 @@ pub mod sign;
 pub mod world;
 
 pub mod sandbox;
-pub mod tls;
 
 pub mod clock;
 pub mod enter;

@@ -74,7 +74,7 @@ async fn handle(
             let request = request.body(Empty::<Bytes>::new())?;
             let (status, words) = if *tls {
                 let name = ServerName::try_from(address).expect("an address is a name of a server");
-                let connector = tokio_rustls::TlsConnector::from(Arc::new(crate::up::tls::unverified()));
+                let connector = tokio_rustls::TlsConnector::from(Arc::new(crate::tls::unverified()));
                 get(connector.connect(name, stream).await?, request).await?
             } else {
                 get(stream, request).await?

@@ -81,8 +81,13 @@ async fn run(place: &Place, apply: &Apply) -> Result<(), Failure> {
         return Ok(());
     }
     let awaited = response.wanted.into_iter().zip(&objects);
-    let awaited: Vec<Awaited> =
-        awaited.filter_map(|(wanted, given)| Awaited::new(wanted, given.file.clone())).collect();
+    let awaited: Vec<Awaited> = awaited
+        .filter(|(wanted, _)| mesh.judges(wanted))
+        .filter_map(|(wanted, given)| Awaited::new(wanted, given.file.clone()))
+        .collect();
+    if awaited.is_empty() && matches!(mesh, Mesh::Cluster(_)) {
+        return Ok(());
+    }
     settle::wait(&mesh, &awaited, apply.timeout).await
 }
 

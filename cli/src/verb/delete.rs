@@ -47,7 +47,7 @@ async fn run(place: &Place, delete: &Delete) -> Result<(), Failure> {
         None => format!("{} {}\n", outcome.object, outcome.verdict),
     })?;
     let gone: BTreeSet<String> = response.outcomes.iter().map(|outcome| outcome.object.clone()).collect();
-    let awaited = response.wanted.into_iter();
+    let awaited = response.wanted.into_iter().filter(|wanted| mesh.judges(wanted));
     let awaited: Vec<Awaited> = awaited.filter_map(|wanted| Awaited::new(wanted, String::new())).collect();
     if delete.wait && !awaited.is_empty() {
         settle::wait(&mesh, &awaited, delete.timeout).await?;

@@ -50,9 +50,9 @@ impl Entry {
         self.name
     }
 
-    /// The verb as a subcommand of clap.
-    pub fn command(&self) -> Command {
-        let examples = self.examples.iter().map(|example| format!("\n  ostria {example}"));
+    /// The verb as a subcommand of clap. `program` is how the user calls the program.
+    pub fn command(&self, program: &str) -> Command {
+        let examples = self.examples.iter().map(|example| format!("\n  {program} {example}"));
         (self.arguments)(Command::new(self.name))
             .visible_aliases(self.aliases)
             .about(self.about)

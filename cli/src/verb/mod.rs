@@ -9,6 +9,7 @@ pub mod down;
 pub mod events;
 pub mod exec;
 pub mod get;
+pub mod inject;
 pub mod logs;
 pub mod port_forward;
 pub mod proxy_config;
@@ -21,6 +22,7 @@ pub mod version;
 
 pub mod resource;
 
+pub mod plugin;
 pub mod print;
 pub mod settle;
 
@@ -46,14 +48,21 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<scale::Scale>(),
     Entry::of::<proxy_status::ProxyStatus>(),
     Entry::of::<proxy_config::ProxyConfig>(),
+    Entry::of::<inject::Inject>(),
     Entry::of::<api_resources::ApiResources>(),
     Entry::of::<crds::Crds>(),
     Entry::of::<version::Version>(),
 ];
 
-/// The complete command line for clap.
+/// The complete command line for clap. `program` is how the user calls the program: `ostria`, or `kubectl ostria`.
+pub fn command_of(program: &str) -> clap::Command {
+    let base = arguments::base().bin_name(program);
+    TABLE.iter().fold(base, |command, entry| command.subcommand(entry.command(program)))
+}
+
+/// The command line of `ostria`.
 pub fn command() -> clap::Command {
-    TABLE.iter().fold(arguments::base(), |command, entry| command.subcommand(entry.command()))
+    command_of("ostria")
 }
 
 #[cfg(test)]
@@ -80,7 +89,7 @@ mod tests {
     #[test]
     fn every_example_of_a_verb_is_a_command_line_of_it() {
         for entry in TABLE {
-            let help = entry.command().render_help().to_string();
+            let help = entry.command("ostria").render_help().to_string();
             let examples: Vec<&str> =
                 help.lines().skip_while(|line| *line != "Examples:").skip(1).map(str::trim).collect();
             assert!(!examples.is_empty(), "{} has no example", entry.name());
@@ -104,6 +113,14 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn the_help_of_the_plugin_says_how_it_is_called() {
+        let failed = command_of("kubectl ostria").try_get_matches_from(["kubectl-ostria", "get", "--help"]);
+        let help = failed.unwrap_err().to_string();
+        assert!(help.contains("Usage: kubectl ostria get"), "{help}");
+        assert!(help.contains("\n  kubectl ostria get pods"), "{help}");
     }
 
     #[test]

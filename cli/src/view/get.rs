@@ -71,16 +71,17 @@ pub fn names(objects: &[Value]) -> String {
     objects.iter().fold(String::new(), |text, object| text + &Key::of(object).printed() + "\n")
 }
 
-/// The verdict of pilot and the proxies on an object.
+/// The verdict of pilot and the proxies on an object: `Reconciled` on this machine, `Programmed` in a cluster.
 const VERDICT: [Column; 2] = [
     Column::computed("VERDICT", |object, _| reconciled(object, "/reason")).wide(),
     Column::computed("MESSAGE", |object, _| reconciled(object, "/message")).wide(),
 ];
 
-/// The first line of a field of the condition `Reconciled`.
+/// The first line of a field of the condition with the verdict.
 fn reconciled(object: &Value, field: &str) -> String {
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-    let found = conditions.into_iter().flatten().find(|one| one["type"] == "Reconciled");
+    let is_verdict = |one: &&Value| one["type"] == "Reconciled" || one["type"] == "Programmed";
+    let found = conditions.into_iter().flatten().find(is_verdict);
     let value = found.map_or("", |found| text(found, field));
     value.lines().next().unwrap_or("<unknown>").to_string()
 }
@@ -137,6 +138,16 @@ mod tests {
             text,
             "NAME      GATEWAYS   HOSTS         AGE\nreviews              [\"reviews\"]   <unknown>\n"
         );
+    }
+
+    #[test]
+    fn wide_tables_have_the_verdict_of_either_condition() {
+        for kind in ["Reconciled", "Programmed"] {
+            let condition = json!({"type": kind, "reason": "Refused", "message": "by a.shop\nmore"});
+            let object = json!({"metadata": {"name": "a"}, "status": {"conditions": [{"type": "Accepted"}, condition]}});
+            let text = table(named("vs").unwrap(), &[object], Style { wide: true, ..style(false) });
+            assert!(text.ends_with("Refused   by a.shop\n"), "{text}");
+        }
     }
 
     #[test]

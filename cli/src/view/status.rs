@@ -16,7 +16,8 @@ pub fn render(status: &Status, wide: bool) -> String {
         text + "Warning: " + &warning.object + ": " + &warning.finding() + "\n"
     });
     if rows.is_empty() {
-        return format!("No pods run.\n{}{warnings}", control(&status.control));
+        let none = if status.control.is_empty() { "No pods run." } else { "No pod has a proxy." };
+        return format!("{none}\n{}{warnings}", control(&status.control));
     }
     let pods = table::render(&head, &rows);
     let gateway = match &status.gateway {
@@ -141,7 +142,10 @@ mod tests {
             line("ostria-citadel", "c", "1"),
         ];
         let text = render(&Status { control, ..Status::default() }, false);
-        assert_eq!(text, "No pods run.\nostria-pilot: p-1, p-2 (does not respond)\nostria-citadel: c\n");
+        assert_eq!(
+            text,
+            "No pod has a proxy.\nostria-pilot: p-1, p-2 (does not respond)\nostria-citadel: c\n"
+        );
     }
 
     #[test]

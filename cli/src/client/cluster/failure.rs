@@ -72,10 +72,13 @@ fn refused(status: &Status, said: &str, named: &Named) -> Failure {
             format!("{} does not accept the credentials: {said}", named.cluster()),
             "log in to the cluster as for kubectl, or choose another context with --context",
         ),
-        403 => Failure::blocked(
-            said,
-            format!("ask for this permission, or see yours with `kubectl auth can-i --list{}`", named.flag()),
-        ),
+        403 => Failure::Denied {
+            reason: said.into(),
+            next: format!(
+                "ask for this permission, or see yours with `kubectl auth can-i --list{}`",
+                named.flag()
+            ),
+        },
         404 if is_unknown_kind(status) => Failure::blocked(
             format!("the cluster does not have this kind of object: {said}"),
             "install the mesh with `ostria install`, or only its kinds with `ostria crds | kubectl apply --server-side \

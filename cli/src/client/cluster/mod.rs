@@ -2,6 +2,7 @@
 //! by port-forward, so that nothing but the API server need be reachable from here.
 
 pub mod change;
+pub mod inject;
 pub mod look;
 pub mod status;
 

@@ -53,8 +53,12 @@ pub async fn replicas(cluster: &Cluster, part: &str) -> Result<Vec<Pod>, Failure
 }
 
 fn is_of(pod: &Pod, part: &str) -> bool {
-    let app = pod.labels().get("app").map_or("", String::as_str);
-    app.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    pod.labels().get("app").is_some_and(|app| is_part(app, part))
+}
+
+/// Whether this is the name of a part of the control plane, of any revision.
+pub fn is_part(name: &str, part: &str) -> bool {
+    name.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 fn runs(pod: &Pod) -> bool {

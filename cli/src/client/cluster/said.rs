@@ -63,8 +63,29 @@ pub fn problems(file: &str, key: &Key, status: &Status) -> Vec<Problem> {
         .and_then(|rest| rest.split_once("denied the request: "));
     match message {
         Some((_, lines)) => lines.lines().map(|line| finding(file, key, line)).collect(),
-        None => vec![finding(file, key, &status.message)],
+        None => own(&status.message)
+            .map(|(path, reason)| Problem {
+                file: file.into(),
+                object: key.to_string(),
+                path: path.into(),
+                reason: reason.into(),
+                next: if path.is_empty() { "" } else { "correct or remove the field" }.into(),
+            })
+            .collect(),
     }
+}
+
+/// The path and the reason of each finding of the API server itself. Fields that the schema does not have are listed
+/// behind the name of the object, one or several lines.
+fn own(message: &str) -> impl Iterator<Item = (&str, &str)> {
+    let of_schema = message.strip_prefix("failed to create typed patch object (");
+    let findings =
+        of_schema.and_then(|rest| rest.split_once("): ")).map_or(message, |(_, findings)| findings);
+    let lines = findings.strip_prefix("errors:\n").unwrap_or(findings).lines().map(str::trim);
+    lines.filter(|line| !line.is_empty()).map(|line| {
+        let found = line.strip_prefix('.').and_then(|line| line.split_once(": "));
+        found.filter(|(path, _)| is_path(path)).unwrap_or(("", line))
+    })
 }
 
 /// Reads a line that a webhook made of a problem: `Kind namespace/name: path: reason; next`.
@@ -119,6 +140,26 @@ mod tests {
         assert_eq!(lines, expected);
         let lines = said(json!({"status": "Failure", "code": 403, "message": "may not: you"}));
         assert_eq!(lines, ["a.yaml:3: VirtualService shop/a: may not: you"]);
+    }
+
+    #[test]
+    fn fields_that_the_schema_does_not_have_are_named() {
+        let said = |findings: &str| {
+            let message = format!(
+                "failed to create typed patch object (shop/a; networking.istio.io/v1, Kind=V): {findings}"
+            );
+            said(json!({"status": "Failure", "code": 500, "message": message}))
+        };
+        let one = ".spec.http[0].wight: field not declared in schema";
+        assert_eq!(
+            said(one),
+            [
+                "a.yaml:3: VirtualService shop/a: spec.http[0].wight: field not declared in schema\n  next: correct or remove the field"
+            ]
+        );
+        let both = format!("errors:\n  {one}\n  .spec.hots: field not declared in schema");
+        assert_eq!(said(&both).len(), 2);
+        assert!(said(&both)[1].contains("shop/a: spec.hots: field"));
     }
 
     #[test]

@@ -34,9 +34,16 @@ async fn once(cluster: &Cluster, page: &Page, wanted: &[Wanted]) -> Result<Settl
     for answer in pilot::ask::<Verdicts>(cluster, page).await? {
         match answer.content {
             Ok(one) => verdicts.push(one),
-            // A replica that is restarted is asked again, unless no replica may be asked.
-            Err(failure @ Failure::Blocked { .. }) => trouble = Some(failure.reason()),
-            Err(failure) => return Err(failure),
+            Err(Failure::Denied { reason, next }) => {
+                return Err(Failure::Denied {
+                    reason: format!(
+                        "the change is stored, but whether it is in force cannot be asked: {reason}"
+                    ),
+                    next: format!("use --wait=false, and look at the object's status; or {next}"),
+                });
+            }
+            // A replica that is restarted is asked again.
+            Err(failure) => trouble = Some(failure.reason()),
         }
     }
     let verdicts = merge::merged(verdicts, wanted);
