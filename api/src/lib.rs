@@ -15,6 +15,7 @@ pub mod model;
 pub mod format;
 
 pub mod certificate;
+pub mod removal;
 pub mod admission;
 pub mod jws;
 

@@ -10,6 +10,7 @@ use crate::flow::Fact;
 use crate::metrics::Metrics;
 use crate::offer::Offers;
 use crate::pipeline::Pipeline;
+use crate::replica::Replicas;
 use crate::review;
 use crate::serve::Discovery;
 use crate::serve::connections::Connections;
@@ -29,6 +30,7 @@ use api::resource::document::Place;
 use kube::Client;
 use kubernetes::client::{self, Access};
 use kubernetes::leader;
+use prometheus::Registry;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,69 +54,116 @@ pub fn run(config: Config) -> Result<()> {
 }
 
 async fn serve(config: Config, log: log::Handle) -> Result<()> {
-    let mesh = mesh(&config)?;
-    let registry = metrics::registry("pilot", env!("CARGO_PKG_VERSION"));
-    let metrics = Metrics::new(&registry)?;
-    let readiness = Readiness::new();
-    let drain = CancellationToken::new();
-    let tasks = TaskTracker::new();
-
-    let client = connect(&config).await?;
-    let (snapshots, verdicts) =
-        configure(&config, mesh, (client.clone(), &metrics), readiness.wait_for("configuration"))?;
-    let cluster = client.map(|client| cluster(&config, client));
-    if let Some(cluster) = cluster.clone() {
-        tasks.spawn(cluster.report(verdicts.clone(), snapshots.clone(), drain.clone()));
-    }
-    let discovery = Discovery {
-        snapshots: snapshots.clone(),
-        offers: Offers::new(snapshots.clone(), metrics.clone()),
-        connections: Connections::new(verdicts.proxies.clone()),
-        quota: Quota::default(),
-        metrics,
-        identities: false,
-        pods: cluster.is_some(),
-        drain: drain.clone(),
+    let shell = Shell {
+        registry: metrics::registry("pilot", env!("CARGO_PKG_VERSION")),
+        readiness: Readiness::new(),
+        drain: CancellationToken::new(),
+        tasks: TaskTracker::new(),
     };
-
-    let connections = discovery.connections.clone();
-    let debug = Debug { snapshots, connections, verdicts, turn: Arc::new(Semaphore::new(1)) };
-    let build = Build { component: "pilot", version: env!("CARGO_PKG_VERSION") };
-    let state = AdminState { readiness: readiness.clone(), registry, log, build };
-    let pages = admin::router(debug);
-    let pages = api::process::admin::router(state).merge(api::process::admin::local(pages, config.address));
-    tasks.spawn(serve::http(bind(&config, config.http_port).await?, pages, drain.clone()));
-
-    if config.grpc_port != 0 {
-        let plaintext = bind(&config, config.grpc_port).await?;
-        // Clients have no identity on this port, and many can share an address; still no address may take all
-        // connections.
-        let limits =
-            Limits { anonymous_per_source: Limits::default().authenticated_per_source, ..limits(&config) };
-        tasks.spawn(serve::http_within(limits, plaintext, discovery.clone().router(), drain.clone()));
-    }
-    if let Some(address) = config.ca_address.clone() {
-        let webhook = match cluster.filter(|_| config.webhook_port != 0) {
-            Some(cluster) => Some((bind(&config, config.webhook_port).await?, cluster)),
-            None => None,
-        };
-        let ports = SecurePorts {
-            xds: bind(&config, config.secure_grpc_port).await?,
-            limits: limits(&config),
-            webhook,
-            gate: readiness.wait_for("certificate"),
-            drain: drain.clone(),
-        };
-        let authority = certificate::authority(&config, address).context("--trust-domain")?;
-        tasks.spawn(ports.serve(authority, Discovery { identities: true, ..discovery }));
-    }
+    let (discovery, cluster) = shell.configure(&config).await?;
+    shell.serve_pages(&config, &discovery, log).await?;
+    shell.serve_plaintext(&config, &discovery).await?;
+    shell.serve_secure(&config, discovery, cluster).await?;
 
     shutdown::signal().await;
     tracing::info!("ending");
-    drain.cancel();
-    tasks.close();
-    tasks.wait().await;
+    shell.drain.cancel();
+    shell.tasks.close();
+    shell.tasks.wait().await;
     Ok(())
+}
+
+/// What all parts of the process share.
+struct Shell {
+    registry: Registry,
+    readiness: Readiness,
+    drain: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Shell {
+    /// Starts reading objects. Returns what proxies are served from, and the cluster that objects come from, if any.
+    async fn configure(&self, config: &Config) -> Result<(Discovery, Option<Cluster>)> {
+        let mesh = mesh(config)?;
+        let metrics = Metrics::new(&self.registry)?;
+        let client = connect(config).await?;
+        let gate = self.readiness.wait_for("configuration");
+        let (snapshots, verdicts) = configure(config, mesh, (client.clone(), &metrics), gate)?;
+        let replica = leader::replica(config.pod_name.as_deref());
+        let replicas = Replicas::new(snapshots.clone(), &config.root_namespace, &replica);
+        let cluster =
+            client.map(|client| Cluster::new(client, &config.root_namespace, &config.revision, replica));
+        if let Some(cluster) = cluster.clone() {
+            let replicas = (snapshots.clone(), replicas.clone());
+            self.tasks.spawn(cluster.report(verdicts.clone(), replicas, self.drain.clone()));
+        }
+        let discovery = Discovery {
+            snapshots: snapshots.clone(),
+            offers: Offers::new(snapshots, metrics.clone()),
+            connections: Connections::new(verdicts.proxies.clone()),
+            verdicts,
+            replicas,
+            quota: Quota::default(),
+            metrics,
+            identities: false,
+            pods: cluster.is_some(),
+            drain: self.drain.clone(),
+        };
+        Ok((discovery, cluster))
+    }
+
+    async fn serve_pages(&self, config: &Config, discovery: &Discovery, log: log::Handle) -> Result<()> {
+        let debug = Debug {
+            snapshots: discovery.snapshots.clone(),
+            connections: discovery.connections.clone(),
+            verdicts: discovery.verdicts.clone(),
+            turn: Arc::new(Semaphore::new(1)),
+        };
+        let (readiness, registry) = (self.readiness.clone(), self.registry.clone());
+        let build = Build { component: "pilot", version: env!("CARGO_PKG_VERSION") };
+        let pages = api::process::admin::router(AdminState { readiness, registry, log, build });
+        let debug = api::process::admin::local(admin::router(debug), config.address);
+        let listener = bind(config, config.http_port).await?;
+        self.tasks.spawn(serve::http(listener, pages.merge(debug), self.drain.clone()));
+        Ok(())
+    }
+
+    async fn serve_plaintext(&self, config: &Config, discovery: &Discovery) -> Result<()> {
+        if config.grpc_port == 0 {
+            return Ok(());
+        }
+        // Clients have no identity on this port, and many can share an address; still no address may take all
+        // connections.
+        let limits =
+            Limits { anonymous_per_source: Limits::default().authenticated_per_source, ..limits(config) };
+        let listener = bind(config, config.grpc_port).await?;
+        let router = discovery.clone().router();
+        self.tasks.spawn(serve::http_within(limits, listener, router, self.drain.clone()));
+        Ok(())
+    }
+
+    async fn serve_secure(
+        &self,
+        config: &Config,
+        discovery: Discovery,
+        cluster: Option<Cluster>,
+    ) -> Result<()> {
+        let Some(address) = config.ca_address.clone() else { return Ok(()) };
+        let webhook = match cluster.filter(|_| config.webhook_port != 0) {
+            Some(cluster) => Some((bind(config, config.webhook_port).await?, cluster)),
+            None => None,
+        };
+        let ports = SecurePorts {
+            xds: bind(config, config.secure_grpc_port).await?,
+            limits: limits(config),
+            webhook,
+            gate: self.readiness.wait_for("certificate"),
+            drain: self.drain.clone(),
+        };
+        let authority = certificate::authority(config, address).context("--trust-domain")?;
+        self.tasks.spawn(ports.serve(authority, Discovery { identities: true, ..discovery }));
+        Ok(())
+    }
 }
 
 /// The ports that need pilot's certificate.
@@ -132,6 +181,7 @@ impl SecurePorts {
         let Self { xds, limits, webhook, gate, drain } = self;
         let Some(kept) = certificate::keep(authority, drain.clone()).await else { return };
         gate.done();
+        discovery.replicas.present(kept.own);
         let [for_proxies, for_all] = kept.serving;
         let reviews = Webhook { snapshots: discovery.snapshots.clone(), metrics: discovery.metrics.clone() };
         let validation = async {
@@ -146,11 +196,6 @@ impl SecurePorts {
             validation,
         );
     }
-}
-
-fn cluster(config: &Config, client: Client) -> Cluster {
-    let replica = leader::replica(config.pod_name.as_deref());
-    Cluster::new(client, &config.root_namespace, &config.revision, replica)
 }
 
 /// Connects to the API server, unless objects come from a folder.
@@ -176,21 +221,42 @@ fn configure(
     let (publish, snapshots) = watch::channel(Arc::new(empty));
     let verdicts = Channel::default();
     let (send, facts) = mpsc::channel(QUEUE);
-    read(config, client, send)?;
+    let (waiting, explained) = watch::channel(String::new());
+    read(config, client, send, waiting)?;
     tokio::spawn(Pipeline::new(catalog, publish, verdicts.clone(), metrics.clone()).run(facts));
     tokio::spawn(review::run(snapshots.clone(), verdicts.clone()));
     tokio::spawn(return_memory());
-    let mut first = snapshots.clone();
-    tokio::spawn(async move {
-        if first.changed().await.is_ok() {
-            gate.done();
-        }
-    });
+    tokio::spawn(until_read(snapshots.clone(), explained, gate));
     Ok((snapshots, verdicts))
 }
 
-/// Starts the source of objects: a cluster, or else a folder.
-fn read(config: &Config, client: Option<Client>, facts: mpsc::Sender<Vec<Fact>>) -> Result<()> {
+/// Opens the gate with the first snapshot. Until then, the gate says what is waited for.
+async fn until_read(
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    mut waiting: watch::Receiver<String>,
+    mut gate: Gate,
+) {
+    loop {
+        let explains = async {
+            if waiting.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            published = snapshots.changed() => return if published.is_ok() { gate.done() },
+            () = explains => {}
+        }
+        gate.explain(&waiting.borrow_and_update());
+    }
+}
+
+/// Starts the source of objects: a cluster, or else a folder. A cluster says in `waiting` what it has not read yet.
+fn read(
+    config: &Config,
+    client: Option<Client>,
+    facts: mpsc::Sender<Vec<Fact>>,
+    waiting: watch::Sender<String>,
+) -> Result<()> {
     let Some(client) = client else {
         let folder = config.config_dir.as_deref().unwrap_or(Path::new(""));
         return source::folder::watch(folder, facts)
@@ -202,7 +268,7 @@ fn read(config: &Config, client: Option<Client>, facts: mpsc::Sender<Vec<Fact>>)
         root_namespace: config.root_namespace.clone(),
         config_map: config_map(config),
     };
-    tokio::spawn(source::kubernetes::run(cluster, facts));
+    tokio::spawn(source::kubernetes::run(cluster, facts, waiting));
     Ok(())
 }
 

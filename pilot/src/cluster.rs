@@ -1,6 +1,7 @@
 //! What pilot writes into its Kubernetes cluster: the status of objects, and the registration of its webhook. One of its
 //! replicas writes, which a Lease elects.
 
+use crate::replica::Replicas;
 use crate::snapshot::Snapshot;
 use crate::status;
 use crate::verdict::Channel;
@@ -41,13 +42,13 @@ impl Cluster {
     pub async fn report(
         self,
         verdicts: Channel,
-        snapshots: watch::Receiver<Arc<Snapshot>>,
+        (snapshots, replicas): (watch::Receiver<Arc<Snapshot>>, Replicas),
         drain: CancellationToken,
     ) {
         let (leads, leads_too) = (self.leads.subscribe(), self.leads.subscribe());
         tokio::join!(
             leader::run(self.client.clone(), self.election, self.leads, drain.clone()),
-            status::keep(self.client.clone(), verdicts, leads, drain.clone()),
+            status::keep(self.client.clone(), (verdicts, replicas), leads, drain.clone()),
             status::ingress::keep(self.client, snapshots, leads_too, drain),
         );
     }

@@ -14,6 +14,7 @@ pub mod pipeline;
 pub mod certificate;
 
 pub mod review;
+pub mod replica;
 
 pub mod offer;
 pub mod source;

@@ -7,6 +7,7 @@ pub mod dns;
 pub mod enroll;
 
 pub mod admin;
+pub mod ask;
 pub mod channel;
 pub mod serve;
 pub mod tls;

@@ -59,6 +59,20 @@ pub struct Gate {
 impl Gate {
     /// Marks the part as ready.
     pub fn done(self) {}
+
+    /// Says what the part waits for: `/readyz` shows it behind the part's name. Empty text shows the name alone.
+    pub fn explain(&mut self, reason: &str) {
+        let what = match (self.what.split(": ").next().unwrap_or_default(), reason) {
+            (name, "") => name.to_owned(),
+            (name, reason) => format!("{name}: {reason}"),
+        };
+        self.readiness.pending.send_modify(|pending| {
+            if let Some(part) = pending.iter_mut().find(|part| **part == self.what) {
+                part.clone_from(&what);
+            }
+        });
+        self.what = what;
+    }
 }
 
 impl Drop for Gate {
@@ -109,5 +123,21 @@ mod tests {
         assert!(!waiter.is_finished());
         gate.done();
         waiter.await.unwrap();
+    }
+
+    #[test]
+    fn a_gate_says_what_it_waits_for() {
+        let readiness = Readiness::new();
+        let (mut one, other) = (readiness.wait_for("configuration"), readiness.wait_for("certificate"));
+        one.explain("Pods: forbidden: no");
+        assert_eq!(readiness.pending(), ["configuration: Pods: forbidden: no", "certificate"]);
+        one.explain("Secrets");
+        assert_eq!(readiness.pending(), ["configuration: Secrets", "certificate"]);
+        one.explain("");
+        assert_eq!(readiness.pending(), ["configuration", "certificate"]);
+        one.explain("Pods");
+        one.done();
+        other.done();
+        assert!(readiness.is_ready());
     }
 }

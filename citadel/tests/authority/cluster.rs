@@ -92,7 +92,7 @@ fn bundle(server: &Server, namespace: &str) -> Option<String> {
 }
 
 fn status(account: &str, pod: Option<&str>) -> Value {
-    let extra = pod.map_or(json!({}), |pod| json!({ "authentication.kubernetes.io/pod-name": [pod] }));
+    let extra = pod.map_or(json!({}), |pod| json!({ "authentication.kubernetes.io/pod-name": [pod], "authentication.kubernetes.io/pod-uid": ["1"] }));
     let user = json!({ "username": format!("system:serviceaccount:{account}"), "extra": extra });
     json!({ "authenticated": true, "audiences": ["istio-ca"], "user": user })
 }

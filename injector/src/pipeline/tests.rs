@@ -393,12 +393,62 @@ fn a_native_sidecar_drains_before_it_ends_and_a_hook_of_the_users_joins_in() {
     let drain = exec(&["ostria-proxy", "drain"]);
     let mine = exec(&["sleep", "10"]);
     assert_eq!(hooks(&json!({}), "true"), json!({"preStop": drain}));
-    assert_eq!(hooks(&json!({}), "false"), Value::Null);
+    let wait = json!({"httpGet": {"path": "/app-lifecycle/istio-proxy/prestopz", "port": 15020}});
+    assert_eq!(hooks(&json!({}), "false"), json!({"preStop": wait}));
+    assert_eq!(hooks(&own(json!({"preStop": mine})), "false"), json!({"preStop": mine}));
     assert_eq!(hooks(&own(json!({"postStart": mine})), "true"), json!({"preStop": drain, "postStart": mine}));
     assert_eq!(hooks(&own(json!({"preStop": mine})), "true"), json!({"preStop": mine}));
     let moved = pod(&json!({"proxy.istio.io/config": "statusPort: 15099"}), &json!({}));
     let hook = container(&with_defaults(&moved), "istio-proxy")["lifecycle"]["preStop"].clone();
     assert_eq!(hook, exec(&["ostria-proxy", "drain", "--port=15099"]));
+}
+
+#[test]
+fn no_container_of_the_application_is_stopped_before_other_proxies_know() {
+    let wait = |name: &str, port: u16| json!({"preStop": {"httpGet": {"path": format!("/app-lifecycle/{name}/prestopz"), "port": port}}});
+    let spec = json!({
+        "terminationGracePeriodSeconds": 30,
+        "initContainers": [{"name": "first"}],
+        "containers": [
+            {"name": "web"},
+            {"name": "started", "lifecycle": {"postStart": {"exec": {"command": ["a"]}}}},
+            {"name": "command", "lifecycle": {"preStop": {"exec": {"command": ["sleep", "9"]}}}},
+            {"name": "pause", "lifecycle": {"preStop": {"sleep": {"seconds": 9}}}},
+            {"name": "page", "lifecycle": {"preStop": {"httpGet": {"path": "/bye", "port": 80}}}},
+        ],
+    });
+    let pod_with = |annotations: &Value| with_defaults(&pod(annotations, &spec));
+    let hooks = |pod: &Value, name: &str| container(pod, name)["lifecycle"].clone();
+    for native in ["true", "false"] {
+        let pod = pod_with(&json!({"sidecar.istio.io/nativeSidecar": native}));
+        assert_eq!(hooks(&pod, "web"), wait("web", 15020));
+        assert_eq!(hooks(&pod, "started")["preStop"], wait("started", 15020)["preStop"]);
+        assert!(hooks(&pod, "started")["postStart"]["exec"].is_object());
+        assert_eq!(hooks(&pod, "command")["preStop"]["exec"]["command"][0], "sleep");
+        assert_eq!(hooks(&pod, "pause")["preStop"], json!({"sleep": {"seconds": 9}}));
+        assert_eq!(
+            hooks(&pod, "page"),
+            wait("page", 15020),
+            "the sidecar waits, and then performs the original"
+        );
+        assert!(variable(&pod, "ISTIO_KUBE_APP_PROBERS").as_str().unwrap().contains("/bye"));
+        assert_eq!(hooks(&pod, "first"), Value::Null);
+        assert_eq!(variable(&pod, "ENDPOINT_REMOVAL_WAIT"), Value::Null, "the default");
+    }
+    let config = |text: &str| pod_with(&json!({"proxy.istio.io/config": text}));
+    assert_eq!(hooks(&config("proxyMetadata: {ENDPOINT_REMOVAL_WAIT: 0s}"), "web"), Value::Null);
+    let longer = config("proxyMetadata: {ENDPOINT_REMOVAL_WAIT: 20s}");
+    assert_eq!(variable(&longer, "ENDPOINT_REMOVAL_WAIT"), "20s");
+    assert_eq!(hooks(&config("statusPort: 15099"), "web"), wait("web", 15099));
+    let moved = pod_with(&json!({"status.sidecar.istio.io/port": "123"}));
+    assert_eq!(hooks(&moved, "web"), wait("web", 123));
+    let unprobed = pod_with(&json!({"status.sidecar.istio.io/port": "0"}));
+    assert_eq!(hooks(&unprobed, "web"), wait("web", 15020));
+    let hasty = json!({"terminationGracePeriodSeconds": 3, "containers": [{"name": "web"}]});
+    let hasty = with_defaults(&pod(&json!({}), &hasty));
+    assert_eq!(variable(&hasty, "ENDPOINT_REMOVAL_WAIT"), "1500ms", "half of the time is the application's");
+    let at_once = json!({"terminationGracePeriodSeconds": 0, "containers": [{"name": "web"}]});
+    assert_eq!(hooks(&with_defaults(&pod(&json!({}), &at_once)), "web"), Value::Null);
 }
 
 #[test]

@@ -13,10 +13,14 @@ use k8s_openapi::{
 
 use crate::render::{
     context::{Context, PROXY_ID, PROXY_NAME},
+    ending,
     environment::{self, Inputs},
     proxy_config::DEFAULT_STATUS_PORT,
     volume,
 };
+
+/// The program of the proxy.
+pub const PROGRAM: &str = "ostria-proxy";
 
 /// Renders the proxy's container; `own` is the user's container of that name.
 pub fn proxy(context: &Context, inputs: &Inputs, own: Option<Container>) -> Container {
@@ -25,7 +29,7 @@ pub fn proxy(context: &Context, inputs: &Inputs, own: Option<Container>) -> Cont
         name: PROXY_NAME.to_owned(),
         image: Some(context.image()),
         image_pull_policy: pull_policy(context),
-        command: Some(vec!["ostria-proxy".to_owned()]),
+        command: Some(vec![PROGRAM.to_owned()]),
         args: Some(arguments(context)),
         ports: Some(vec![metrics_port()]),
         lifecycle: lifecycle(context),
@@ -92,8 +96,9 @@ fn metrics_port() -> ContainerPort {
     }
 }
 
-/// The lifecycle hooks. A native sidecar outlives the application, and only its hook tells it of the pod's end: from
-/// then on inbound connections drain. A classic sidecar gets SIGTERM.
+/// The lifecycle hooks. A native sidecar outlives the application, and only its hook tells it of the pod's end: when other
+/// proxies know of it, inbound connections drain. A classic sidecar and a gateway get SIGTERM, and their hook waits for
+/// other proxies.
 fn lifecycle(context: &Context) -> Option<Lifecycle> {
     let drain = || {
         let mut command = vec!["ostria-proxy", "drain"];
@@ -105,7 +110,11 @@ fn lifecycle(context: &Context) -> Option<Lifecycle> {
     };
     let waits = context.holds_application() && !context.is_gateway();
     let post_start = waits.then(|| exec(&["ostria-proxy", "wait"]));
-    let pre_stop = (context.is_native() && context.status_port() != 0).then(drain);
+    let pre_stop = if context.is_native() {
+        (context.status_port() != 0).then(drain)
+    } else {
+        ending::of_proxy(context)
+    };
     (post_start.is_some() || pre_stop.is_some()).then(|| Lifecycle {
         post_start,
         pre_stop,

@@ -9,6 +9,7 @@ use crate::{
         error::RenderError,
         overrides::{Overrides, Role, SCRAPE_TARGETS},
         proxy_config::{Interception, ProxyConfig},
+        removal_wait::{self, RemovalWait},
         workload::Workload,
     },
 };
@@ -38,6 +39,8 @@ pub struct Context<'a> {
     pub workload: Workload,
     /// User and group of the proxy.
     pub owner: Owner,
+    /// How long the hooks of the ending pod wait for other proxies.
+    pub removal_wait: RemovalWait,
 }
 
 /// User and group of the proxy, by which capture distinguishes its traffic from the application's.
@@ -87,6 +90,8 @@ impl<'a> Context<'a> {
         let overrides = Overrides::parse(&annotations)?;
         let proxy_config = ProxyConfig::merged(&template.default_config, &annotations)?;
         let own = own(pod);
+        let grace = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+        let wait = proxy_config.metadata().remove(removal_wait::WAIT);
         let context = Self {
             pod,
             namespace,
@@ -95,6 +100,7 @@ impl<'a> Context<'a> {
             proxy_config,
             workload: Workload::of(&pod.metadata, namespace),
             owner: Owner::of(own)?,
+            removal_wait: RemovalWait::of(wait.as_deref(), grace)?,
         };
         context.check_scrape_targets()?;
         Ok(context)

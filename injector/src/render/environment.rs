@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Reso
 use crate::render::{
     context::{Context, PROXY_NAME},
     proxy_config::Interception,
+    removal_wait,
 };
 
 /// Values from other parts of rendering that the sidecar gets.
@@ -57,6 +58,10 @@ pub fn variables(context: &Context, inputs: &Inputs) -> Vec<EnvVar> {
     }
     if ![0, context.status_port()].contains(&context.probe_port()) {
         variables.push(text("OSTRIA_PROBE_PORT", &context.probe_port().to_string()));
+    }
+    let wait = context.removal_wait;
+    if wait.shortened {
+        variables.push(text(removal_wait::WAIT, &format!("{}ms", wait.limit.as_millis())));
     }
     let optional = [(APP_PROBERS, &inputs.probers), (SCRAPE, &inputs.scrape)];
     variables.extend(optional.iter().filter_map(|(name, value)| Some(text(name, value.as_ref()?))));

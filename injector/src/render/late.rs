@@ -9,7 +9,9 @@ use k8s_openapi::{
 use serde_json::{Map, Value};
 
 use crate::render::{
+    container::PROGRAM,
     context::{Context, INIT_NAME, PROXY_NAME},
+    ending,
     environment::{self, APP_CONTAINERS, APP_PROBERS, POD_PORTS, SCRAPE},
     metadata, probe,
 };
@@ -20,6 +22,9 @@ pub fn adjusted(pod: &Pod, context: &Context) -> Pod {
     let scrape = scraping(&mut pod.metadata, context);
     if let Some(spec) = &mut pod.spec {
         let probers = context.rewrites_probes().then(|| probe::rewrite(spec, context.probe_port())).flatten();
+        if !context.is_gateway() && sidecar(spec).is_some_and(|sidecar| is_ours(sidecar)) {
+            ending::wait(spec, context);
+        }
         if let Some(sidecar) = sidecar(spec) {
             inform(sidecar, context, probers.as_deref(), scrape);
         }
@@ -41,6 +46,11 @@ fn scraping(metadata: &mut ObjectMeta, context: &Context) -> Option<String> {
 fn sidecar(spec: &mut PodSpec) -> Option<&mut Container> {
     let inits = spec.init_containers.iter_mut().flatten();
     spec.containers.iter_mut().chain(inits).find(|container| container.name == PROXY_NAME)
+}
+
+/// Whether the sidecar serves the hooks that this injector adds. Istio's own does not.
+fn is_ours(sidecar: &Container) -> bool {
+    sidecar.command.iter().flatten().next().is_some_and(|program| program == PROGRAM)
 }
 
 fn inform(sidecar: &mut Container, context: &Context, probers: Option<&str>, scrape: Option<String>) {

@@ -15,9 +15,12 @@ pub mod volume;
 
 pub mod environment;
 
+pub mod ending;
+
 pub mod context;
 
 pub mod overrides;
+pub mod removal_wait;
 
 pub mod proxy_config;
 pub mod workload;
@@ -54,6 +57,9 @@ pub fn render(pod: &Pod, namespace: &str, template: &Template) -> Result<Rendere
         context.rewrites_probes().then(|| probe::rewrite(&mut spec, context.probe_port())).flatten();
     let environment = environment::Inputs { scrape, probers };
     let volumes = volume::volumes(&context);
+    if !context.is_gateway() {
+        ending::wait(&mut spec, &context);
+    }
     place(&mut spec, &context, &environment);
     let status = metadata::Status::new(&context, &volumes);
     add_volumes(&mut spec, volumes);

@@ -1,10 +1,14 @@
 //! The state that all streams share.
 
 use super::connections::Connections;
+use super::node::Caller;
 use super::quota::Quota;
 use crate::metrics::Metrics;
 use crate::offer::Offers;
+use crate::replica::Replicas;
 use crate::snapshot::Snapshot;
+use crate::verdict::Channel;
+use api::process::serve::Peer;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +20,10 @@ pub struct Discovery {
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// Encoded resources, shared between proxies.
     pub offers: Offers,
+    /// The verdicts on objects, and what this replica's proxies have acknowledged.
+    pub verdicts: Channel,
+    /// The other replicas of pilot.
+    pub replicas: Replicas,
     /// The open streams.
     pub connections: Connections,
     /// Limits on the streams of each client.
@@ -28,4 +36,15 @@ pub struct Discovery {
     pub pods: bool,
     /// Ends all streams when cancelled.
     pub drain: CancellationToken,
+}
+
+impl Discovery {
+    /// What a connection shows about the client at its other end.
+    pub(super) fn caller<'a>(&self, peer: Option<&'a Peer>) -> Caller<'a> {
+        let address = peer.map(|peer| peer.address.ip().to_canonical());
+        Caller {
+            identity: peer.and_then(|peer| peer.identity.as_ref()).filter(|_| self.identities),
+            address: address.filter(|address| !address.is_loopback()),
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! session of one proxy; the decisions are in `api::xds` and `node`.
 
 mod stream;
+mod replica;
 mod discovery;
 pub mod connections;
 pub mod node;
@@ -20,7 +21,8 @@ use tonic::Status;
 impl Discovery {
     /// Returns the service as a router for `api::process::serve`.
     pub fn router(self) -> axum::Router {
-        tonic::service::Routes::new(accept::server(self, MAX_REQUEST)).into_axum_router()
+        let questions = replica::router(self.clone());
+        tonic::service::Routes::new(accept::server(self, MAX_REQUEST)).into_axum_router().merge(questions)
     }
 }
 

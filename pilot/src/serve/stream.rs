@@ -242,12 +242,7 @@ impl Session {
     }
 
     fn caller(&self) -> Caller<'_> {
-        let identity = self.peer.as_ref().and_then(|peer| peer.identity.as_ref());
-        let address = self.peer.as_ref().map(|peer| peer.address.ip().to_canonical());
-        Caller {
-            identity: identity.filter(|_| self.discovery.identities),
-            address: address.filter(|address| !address.is_loopback()),
-        }
+        self.discovery.caller(self.peer.as_ref())
     }
 
     /// Sends responses in order. Returns false if the proxy has disconnected.

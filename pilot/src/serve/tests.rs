@@ -8,8 +8,10 @@ use crate::catalog::Catalog;
 use crate::flow::Fact;
 use crate::metrics::Metrics;
 use crate::offer::Offers;
+use crate::replica::Replicas;
 use crate::snapshot::Snapshot;
 use crate::validate;
+use crate::verdict::Channel;
 use api::model::Kind;
 use api::process::serve::{self, CloseCause};
 use api::process::tls;
@@ -37,7 +39,9 @@ fn discovery(snapshots: watch::Receiver<Arc<Snapshot>>) -> Discovery {
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
     Discovery {
         snapshots: snapshots.clone(),
+        replicas: Replicas::new(snapshots.clone(), "istio-system", "pilot"),
         offers: Offers::new(snapshots, metrics.clone()),
+        verdicts: Channel::default(),
         connections: Connections::default(),
         quota: Quota::default(),
         metrics,

@@ -43,6 +43,19 @@ impl Standings {
         all
     }
 
+    /// The standings of proxies that cannot have the changes yet.
+    pub(super) fn pending(proxies: &[ProxyAnswer]) -> Self {
+        let pending = proxies.iter().map(|proxy| proxy.proxy.clone()).collect();
+        Self { pending, ..Self::default() }
+    }
+
+    /// Adds the standings of other proxies.
+    pub(super) fn add(&mut self, others: &Self) {
+        self.acknowledged += others.acknowledged;
+        self.refused.extend_from_slice(&others.refused);
+        self.pending.extend_from_slice(&others.pending);
+    }
+
     /// Whether each proxy has responded.
     pub(super) fn is_settled(&self) -> bool {
         self.pending.is_empty()

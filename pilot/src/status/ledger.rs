@@ -4,8 +4,9 @@
 //! get a few seconds before an object is shown as pending, so that most changes are written once.
 
 use super::condition::{Condition, Standings, conditions, differ};
+use crate::replica::{self, Held, ReplicaState};
 use api::resource::verdict::{ObjectVerdict, ProxyAnswer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 /// An object's group, kind, namespace and name.
@@ -50,6 +51,61 @@ pub(super) struct Due {
     pub(super) standings: Standings,
 }
 
+/// The proxies of this replica, and the states of the others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Proxies<'a> {
+    pub(super) own: &'a [ProxyAnswer],
+    pub(super) others: &'a [ReplicaState],
+}
+
+impl Proxies<'_> {
+    /// Whether one refuses something.
+    pub(super) fn are_troubled(self) -> bool {
+        let others = self.others.iter().flat_map(|state| &state.proxies);
+        self.own.iter().chain(others).any(|proxy| !proxy.refusals.is_empty())
+    }
+}
+
+/// What the proxies of all replicas say. Objects of one snapshot of a replica share what its proxies say.
+struct Counts<'a> {
+    proxies: Proxies<'a>,
+    own: BTreeMap<u64, Standings>,
+    others: Vec<Other<'a>>,
+}
+
+/// Another replica: what it has of each object, and what its proxies say by its snapshot; `None`: it lacks the version.
+struct Other<'a> {
+    held: HashMap<&'a str, &'a Held>,
+    proxies: &'a [ProxyAnswer],
+    standings: BTreeMap<Option<u64>, Standings>,
+}
+
+impl<'a> Counts<'a> {
+    fn new(proxies: Proxies<'a>) -> Self {
+        let other = |state: &'a ReplicaState| Other {
+            held: state.index(),
+            proxies: &state.proxies,
+            standings: BTreeMap::new(),
+        };
+        Self { proxies, own: BTreeMap::new(), others: proxies.others.iter().map(other).collect() }
+    }
+
+    fn of(&mut self, verdict: &ObjectVerdict) -> Standings {
+        let own = self.own.entry(verdict.snapshot);
+        let mut all = own.or_insert_with(|| Standings::of(self.proxies.own, verdict.snapshot)).clone();
+        for other in &mut self.others {
+            let held = other.held.get(replica::name(verdict).as_str()).filter(|held| held.has(verdict));
+            let snapshot = held.map(|held| held.snapshot);
+            let standings = other.standings.entry(snapshot);
+            all.add(standings.or_insert_with(|| match snapshot {
+                Some(snapshot) => Standings::of(other.proxies, snapshot),
+                None => Standings::pending(other.proxies),
+            }));
+        }
+        all
+    }
+}
+
 /// The state of all objects.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
@@ -65,15 +121,9 @@ impl Ledger {
     }
 
     /// What is due. Objects without a verdict are forgotten.
-    pub(super) fn due(
-        &mut self,
-        verdicts: Vec<ObjectVerdict>,
-        proxies: &[ProxyAnswer],
-        now: Instant,
-    ) -> Vec<Due> {
+    pub(super) fn due(&mut self, verdicts: Vec<ObjectVerdict>, proxies: Proxies, now: Instant) -> Vec<Due> {
         let mut before = std::mem::take(&mut self.entries);
-        // Objects of one snapshot share what the proxies say.
-        let mut by_snapshot: BTreeMap<u64, Standings> = BTreeMap::new();
+        let mut counts = Counts::new(proxies);
         let mut due = vec![];
         self.waits = false;
         for verdict in verdicts {
@@ -88,10 +138,7 @@ impl Ledger {
                 }
                 _ => Entry { seen, since: now, known: Known::Unread },
             };
-            let standings = by_snapshot
-                .entry(verdict.snapshot)
-                .or_insert_with(|| Standings::of(proxies, verdict.snapshot))
-                .clone();
+            let standings = counts.of(&verdict);
             let patient = verdict.accepted && !standings.is_settled() && now < entry.since + PATIENCE;
             let differs = match &entry.known {
                 Known::Unread => true,
@@ -133,7 +180,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::resource::verdict::Version;
+    use api::resource::verdict::{ProxyRefusal, Version};
 
     fn verdict(name: &str, generation: i64) -> ObjectVerdict {
         ObjectVerdict {
@@ -150,6 +197,13 @@ mod tests {
         ProxyAnswer { proxy: "a.shop".into(), acknowledged, answered: acknowledged, refusals: vec![] }
     }
 
+    impl<'a> Proxies<'a> {
+        /// Those of the only replica.
+        fn own(own: &'a [ProxyAnswer]) -> Self {
+            Self { own, others: &[] }
+        }
+    }
+
     /// Records that what is due was written.
     fn write(ledger: &mut Ledger, due: &[Due]) {
         for one in due {
@@ -163,7 +217,8 @@ mod tests {
     fn each_change_is_due_once_and_nothing_is_due_when_nothing_changes() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         let mut due = |verdicts: Vec<ObjectVerdict>, acknowledged, after| {
-            let due = ledger.due(verdicts, &[proxy(acknowledged)], now + Duration::from_secs(after));
+            let due =
+                ledger.due(verdicts, Proxies::own(&[proxy(acknowledged)]), now + Duration::from_secs(after));
             write(&mut ledger, &due);
             let names: Vec<String> = due.iter().map(|one| one.name.3.clone()).collect();
             (names, ledger.waits())
@@ -188,10 +243,12 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "a test's own clock")]
     fn an_object_that_is_left_alone_is_looked_at_again_when_it_changes() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
-        let due = ledger.due(vec![verdict("a", 1)], &[proxy(1)], now);
+        let due = ledger.due(vec![verdict("a", 1)], Proxies::own(&[proxy(1)]), now);
         ledger.note(&due[0].name, Known::LeftAlone);
-        assert!(ledger.due(vec![verdict("a", 1)], &[proxy(1)], now).is_empty() && !ledger.waits());
-        assert_eq!(ledger.due(vec![verdict("a", 2)], &[proxy(2)], now).len(), 1);
+        assert!(
+            ledger.due(vec![verdict("a", 1)], Proxies::own(&[proxy(1)]), now).is_empty() && !ledger.waits()
+        );
+        assert_eq!(ledger.due(vec![verdict("a", 2)], Proxies::own(&[proxy(2)]), now).len(), 1);
     }
 
     #[test]
@@ -204,10 +261,56 @@ mod tests {
             place: format!("cluster c, resource version {version}"),
             ..verdict("a", 0)
         };
-        let due = ledger.due(vec![refused("1")], &[], now);
+        let due = ledger.due(vec![refused("1")], Proxies::own(&[]), now);
         // The generation comes from the object itself.
         ledger.note(&due[0].name, Known::Holds(conditions(&due[0].verdict, &due[0].standings, 4)));
-        assert!(ledger.due(vec![refused("1")], &[], now).is_empty());
-        assert_eq!(ledger.due(vec![refused("2")], &[], now).len(), 1);
+        assert!(ledger.due(vec![refused("1")], Proxies::own(&[]), now).is_empty());
+        assert_eq!(ledger.due(vec![refused("2")], Proxies::own(&[]), now).len(), 1);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test's own clock")]
+    fn the_proxies_of_all_replicas_count_by_the_snapshots_of_their_replica() {
+        let held = |generation: i64, uid: &str, accepted, snapshot| {
+            let uid = uid.into();
+            Held { name: "/VirtualService//a".into(), uid, generation, accepted, snapshot }
+        };
+        let refusing = |snapshot| ProxyAnswer {
+            proxy: "b.shop".into(),
+            answered: snapshot,
+            refusals: vec![ProxyRefusal { detail: "bad".into(), since: snapshot, ..ProxyRefusal::default() }],
+            ..ProxyAnswer::default()
+        };
+        let both = |acknowledged| vec![proxy(acknowledged), proxy(acknowledged)];
+        let all = "acknowledged by 3 of 3 proxies";
+        let waiting = "acknowledged by 1 of 3 proxies; waiting for a.shop, a.shop";
+        for (objects, proxies, expected) in [
+            // Its snapshots have other numbers.
+            (vec![held(4, "u", true, 70)], both(70), all),
+            (vec![held(5, "u", true, 70)], both(71), all),
+            (vec![held(4, "u", true, 70)], both(69), waiting),
+            // It has not read this version yet, has another object, or none.
+            (vec![held(3, "u", true, 70)], both(70), waiting),
+            (vec![held(4, "other", true, 70)], both(70), waiting),
+            (vec![held(4, "u", false, 70)], both(70), waiting),
+            (vec![], both(70), waiting),
+            (vec![], vec![], "acknowledged by 1 of 1 proxies"),
+            (
+                vec![held(4, "u", true, 70)],
+                vec![proxy(70), refusing(70)],
+                "acknowledged by 2 of 3 proxies; refused by b.shop: bad",
+            ),
+        ] {
+            let state = ReplicaState { objects, proxies };
+            let own = [proxy(4)];
+            let proxies = Proxies { own: &own, others: std::slice::from_ref(&state) };
+            let later = Instant::now() + 2 * PATIENCE;
+            let mut ledger = Ledger::default();
+            ledger.due(vec![verdict("a", 4)], proxies, Instant::now());
+            let due = ledger.due(vec![verdict("a", 4)], proxies, later);
+            let all = conditions(&due[0].verdict, &due[0].standings, 4);
+            assert_eq!(all[2].message, expected, "{state:?}");
+            assert!(ledger.waits());
+        }
     }
 }

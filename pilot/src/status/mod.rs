@@ -2,7 +2,8 @@
 //! and how many proxies have acknowledged them.
 //!
 //! One replica writes. It never writes what the object says already, at most ten times a second, and never where another
-//! component writes the status. The proxies are those that are connected to this replica.
+//! component writes the status. The other replicas are asked for their proxies (`replica`) whenever a status may have to
+//! be written, and say when one of them begins or ends to refuse something.
 
 mod ledger;
 
@@ -10,15 +11,18 @@ mod condition;
 
 pub mod ingress;
 
+use crate::replica::{ReplicaState, Replicas, is_of_the_mesh};
 use crate::verdict::Channel;
 use api::resource::kind;
-use api::resource::verdict::{ObjectVerdict, ProxyAnswer};
+use api::resource::verdict::ObjectVerdict;
 use condition::{conditions, differ, is_foreign, status, stored};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Client, Error};
-use ledger::{Due, Known, Ledger};
+use ledger::{Due, Known, Ledger, Proxies};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -27,14 +31,14 @@ use tokio_util::sync::CancellationToken;
 /// Writes while `leads` is true, until `drain` is cancelled.
 pub async fn keep(
     client: Client,
-    verdicts: Channel,
+    (verdicts, replicas): (Channel, Replicas),
     mut leads: watch::Receiver<bool>,
     drain: CancellationToken,
 ) {
     let work = async {
         while leads.wait_for(|leads| *leads).await.is_ok() {
             // Another replica may have written meanwhile, so each term begins with nothing known.
-            let mut writer = Writer::new(client.clone(), verdicts.clone());
+            let mut writer = Writer::new(client.clone(), verdicts.clone(), replicas.clone());
             tokio::select! {
                 () = writer.run() => {}
                 _ = leads.wait_for(|leads| !*leads) => {}
@@ -47,6 +51,9 @@ pub async fn keep(
 struct Writer {
     client: Client,
     verdicts: Channel,
+    replicas: Replicas,
+    /// The states of the other replicas when last looked at.
+    others: BTreeMap<SocketAddr, ReplicaState>,
     ledger: Ledger,
     reads: Interval,
     writes: Interval,
@@ -57,14 +64,24 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(client: Client, verdicts: Channel) -> Self {
+    fn new(client: Client, verdicts: Channel, replicas: Replicas) -> Self {
         let every = |period| {
             let mut interval = tokio::time::interval(period);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
         };
         let (reads, writes) = (every(BETWEEN_READS), every(BETWEEN_WRITES));
-        Self { client, verdicts, ledger: Ledger::default(), reads, writes, troubled: false, pause: COALESCE }
+        Self {
+            client,
+            verdicts,
+            replicas,
+            others: BTreeMap::new(),
+            ledger: Ledger::default(),
+            reads,
+            writes,
+            troubled: false,
+            pause: COALESCE,
+        }
     }
 
     async fn run(&mut self) {
@@ -86,31 +103,36 @@ impl Writer {
             if self.ledger.waits() {
                 continue;
             }
-            let mut rung = std::pin::pin!(rung);
-            loop {
-                tokio::select! {
-                    changed = revisions.changed() => match changed {
-                        Ok(()) => break,
-                        Err(_) => return,
-                    },
-                    () = &mut rung => {
-                        rung.set(self.verdicts.proxies.rung());
-                        if self.troubled || is_troubled(&self.verdicts.proxies.list()) {
-                            break;
-                        }
-                        tokio::time::sleep(COALESCE).await;
-                    }
-                }
+            tokio::select! {
+                changed = revisions.changed() => if changed.is_err() { return },
+                () = self.refused(rung) => {}
+                () = self.replicas.changed(&self.others) => {}
             }
+        }
+    }
+
+    /// Waits until a proxy of this replica refuses something, or did so when last looked at and has responded since.
+    async fn refused(&self, rung: impl Future<Output = ()>) {
+        rung.await;
+        loop {
+            let rung = self.verdicts.proxies.rung();
+            if self.troubled || !self.verdicts.proxies.refusing().is_empty() {
+                return;
+            }
+            tokio::time::sleep(COALESCE).await;
+            rung.await;
         }
     }
 
     /// Writes what is due, up to a limit, after which newer verdicts are looked at.
     async fn look(&mut self) -> Result<(), String> {
         let (_, verdicts) = self.verdicts.since(0, is_of_the_mesh);
-        let proxies = self.verdicts.proxies.list();
-        self.troubled = is_troubled(&proxies);
-        let due = self.ledger.due(verdicts, &proxies, Instant::now().into_std());
+        self.others = self.replicas.states().await;
+        let own = self.verdicts.proxies.list();
+        let others: Vec<ReplicaState> = self.others.values().cloned().collect();
+        let proxies = Proxies { own: &own, others: &others };
+        self.troubled = proxies.are_troubled();
+        let due = self.ledger.due(verdicts, proxies, Instant::now().into_std());
         for one in due.into_iter().take(BATCH) {
             let known = self.write(&one).await?;
             self.ledger.note(&one.name, known);
@@ -172,15 +194,6 @@ impl Writer {
             Api::all_with(self.client.clone(), &resource)
         })
     }
-}
-
-fn is_of_the_mesh(verdict: &ObjectVerdict) -> bool {
-    let kind = kind::of(&verdict.group, &verdict.kind);
-    !verdict.name.is_empty() && kind.is_some_and(|kind| kind.is_mesh() && !kind.versions.is_empty())
-}
-
-fn is_troubled(proxies: &[ProxyAnswer]) -> bool {
-    proxies.iter().any(|proxy| !proxy.refusals.is_empty())
 }
 
 /// Whether the verdict is about this version of the object, which stays. The version of an object that could not be parsed

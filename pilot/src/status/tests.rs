@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::flow::Verdict;
+use crate::snapshot::Snapshot;
 use api::resource::document::{Key, Place, Refusal};
 use api::resource::kind::Kind;
 use api::resource::verdict::Version;
@@ -110,7 +111,10 @@ impl Running {
         let (server, verdicts, drain) = (Server::default(), Channel::default(), CancellationToken::new());
         let (leads, leading) = watch::channel(leads);
         let client = Client::new(server.clone(), "default");
-        tokio::spawn(keep(client, verdicts.clone(), leading, drain.clone()));
+        let (_, snapshots) =
+            watch::channel(Arc::new(Snapshot::new(Arc::default(), 1, Instant::now().into_std())));
+        let replicas = Replicas::new(snapshots, "istio-system", "a");
+        tokio::spawn(keep(client, (verdicts.clone(), replicas), leading, drain.clone()));
         Self { server, verdicts, leads, drain }
     }
 

@@ -54,6 +54,10 @@ pub(super) fn config_map(
     match parse::mesh_config(place, text) {
         Ok(config) => {
             let mesh = mesh(f, "data.mesh", &config, base);
+            // In a cluster, the injector reads the same object.
+            if !matches!(place, Place::Cluster { .. }) {
+                of_the_injector(f, "data.mesh", &config);
+            }
             Item::Mesh(Arc::new(Mesh { base: Some(Arc::new(base.clone())), ..mesh }))
         }
         Err(refusals) => {
@@ -97,7 +101,6 @@ pub(super) fn mesh(f: &mut Findings, path: &str, config: &MeshConfig, base: &Mes
             f.warn(at(field), "has no effect without accessLogFile", "set accessLogFile to /dev/stdout");
         }
     }
-    of_the_injector(f, path, config);
     if let Some(wanted) = &config.path_normalization {
         mesh.paths = match wanted.normalization {
             Normalization::Default | Normalization::Base => PathNormalization::Base,
@@ -178,18 +181,15 @@ fn ingress(f: &mut Findings, path: &str, config: &MeshConfig) -> IngressSettings
     }
 }
 
-/// Warns of proxy settings, which pilot does not read. The injector reads them from a cluster, and elsewhere only from
-/// its own file.
+/// Warns of proxy settings, which pilot does not read. Without a cluster, the injector reads them only from its own file.
 fn of_the_injector(f: &mut Findings, path: &str, config: &MeshConfig) {
     let given = [
         ("defaultConfig", config.default_config.is_some()),
         ("enablePrometheusMerge", config.enable_prometheus_merge.is_some()),
     ];
     for (field, _) in given.into_iter().filter(|(_, given)| *given) {
-        let reason =
-            "has no effect here: in a cluster the injector reads it, elsewhere the injector has a file";
-        let next =
-            "without a cluster, set it in the file of ostria-injector's --config, or in a Pod's annotations";
+        let reason = "has no effect here: without a cluster, the injector reads it from its own file";
+        let next = "set it in the file of ostria-injector's --config, or in a Pod's annotations";
         f.warn(joined(path, field), reason, next);
     }
 }

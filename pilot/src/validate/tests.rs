@@ -1042,6 +1042,19 @@ fn ignored_settings_are_warnings() {
 }
 
 #[test]
+fn settings_that_the_injector_reads_from_a_cluster_are_no_warnings_there() {
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |-\n    \
+                enablePrometheusMerge: false\n    defaultConfig: {concurrency: 2}\n    accessLogFormat: a\n";
+    let parsed = parse::parse("a.yaml", text).documents.remove(0);
+    let warnings = |place: &Place| {
+        let found = object(place, &parsed.object, &Mesh::default()).warnings;
+        found.into_iter().map(|warning| warning.path).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(&Place::cluster("c", "1")), ["data.mesh.accessLogFormat"]);
+    assert_eq!(warnings(&Place::new("a.yaml", 1)).len(), 3);
+}
+
+#[test]
 fn each_line_of_a_text_log_has_an_end() {
     use api::model::access_log::{JsonFormat, LogFormat};
     let format = |text: &str, encoding: &str| {

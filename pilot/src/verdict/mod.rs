@@ -13,7 +13,7 @@ use crate::flow;
 use crate::snapshot::Snapshot;
 use api::resource::document::Refusal;
 use api::resource::verdict::{ObjectVerdict, Verdicts, Wait};
-use progress::Proxies;
+use progress::{BETWEEN_LOOKS, Proxies};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use table::Table;
@@ -120,8 +120,6 @@ impl Channel {
 
 /// The longest time that a request is held open; clients that want to wait longer repeat the request.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// The interval between two checks of the proxies' acknowledgements.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests;

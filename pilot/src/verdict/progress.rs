@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// The connected proxies.
@@ -57,6 +58,36 @@ impl Proxies {
         let mut all: Vec<ProxyAnswer> = all.iter().map(|progress| progress.read()).collect();
         all.sort_by(|a, b| a.proxy.cmp(&b.proxy));
         all
+    }
+
+    /// The acknowledgements of the proxies that refuse something.
+    pub fn refusing(&self) -> Vec<ProxyAnswer> {
+        let all: Vec<Arc<Progress>> =
+            self.lock().values().filter(|proxy| !proxy.refusals().is_empty()).cloned().collect();
+        let mut all: Vec<ProxyAnswer> = all.iter().map(|progress| progress.read()).collect();
+        all.sort_by(|a, b| a.proxy.cmp(&b.proxy));
+        all
+    }
+
+    /// The proxies that have neither acknowledged nor refused this generation yet, at most `limit` of them.
+    pub fn behind(&self, generation: u64, limit: usize) -> Vec<String> {
+        let table = self.lock();
+        let behind = table.values().filter(|proxy| proxy.answered.load(Ordering::Acquire) < generation);
+        behind.take(limit).map(|proxy| proxy.proxy.clone()).collect()
+    }
+
+    /// Waits until no proxy is behind this generation.
+    pub async fn caught_up(&self, generation: u64) {
+        loop {
+            // Armed before the look, so that a change during the look causes another one.
+            let rung = self.rung();
+            if self.behind(generation, 1).is_empty() {
+                return;
+            }
+            rung.await;
+            // Thousands of proxies acknowledge within moments of each other.
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
     }
 
     /// Waits for the next notification after this call.
@@ -146,6 +177,9 @@ impl Progress {
     }
 }
 
+/// The interval between two looks at the proxies' acknowledgements.
+pub(super) const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,6 +229,28 @@ mod tests {
         place.note(&status("3", "3", None), 7, false);
         assert_eq!(proxies.list()[0].standing(7), Standing::Acknowledged);
         assert_eq!(proxies.list()[0].refusals, []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_removal_of_an_endpoint_is_awaited_until_each_proxy_has_responded() {
+        let proxies = Proxies::default();
+        proxies.caught_up(9).await;
+        let [first, second, refusing] = ["a.shop", "b.shop", "c.shop"].map(|name| proxies.add(name.into()));
+        let waiting = tokio::spawn({
+            let proxies = proxies.clone();
+            async move { proxies.caught_up(4).await }
+        });
+        first.note(&status("1", "1", None), 5, false);
+        refusing.note(&status("2", "1", Some("2")), 4, false);
+        second.note(&status("1", "1", None), 3, false);
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        assert!(!waiting.is_finished(), "one has an older generation");
+        assert_eq!(proxies.behind(4, 9), ["b.shop"]);
+        second.note(&status("2", "1", None), 4, false);
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        assert!(!waiting.is_finished(), "its response is under way");
+        drop(second);
+        waiting.await.unwrap();
     }
 
     #[tokio::test]

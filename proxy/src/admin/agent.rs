@@ -5,7 +5,7 @@ use super::envoy::prometheus_page;
 use super::state::{Admin, Command};
 use super::{probe, scrape};
 use api::process::serve::Peer;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -23,7 +23,7 @@ pub fn agent(admin: Admin) -> Router {
         .route("/quitquitquit", post(quit))
         .route("/drain", post(drain))
         .route("/app-health/{container}/{probe}", get(application))
-        .route("/app-lifecycle/{container}/{hook}", get(application))
+        .route("/app-lifecycle/{container}/{hook}", get(hook))
         .with_state(admin)
 }
 
@@ -75,6 +75,19 @@ async fn merged(State(admin): State<Admin>, headers: HeaderMap) -> Response {
     ([(header::CONTENT_TYPE, api::process::metrics::CONTENT_TYPE)], page).into_response()
 }
 
+/// Performs a hook of the application. A container is not told to stop before other proxies have stopped sending requests
+/// to the pod, nor before it has responded to those that it has.
+async fn hook(State(admin): State<Admin>, Path((_, hook)): Path<(String, String)>, uri: Uri) -> Response {
+    if hook == PRE_STOP {
+        admin.shared.departure.completed().await;
+        // Injection adds this hook to containers that have none of their own.
+        if !admin.shared.probers.contains_key(uri.path()) {
+            return StatusCode::OK.into_response();
+        }
+    }
+    application(State(admin), uri).await
+}
+
 async fn application(State(admin): State<Admin>, uri: Uri) -> Response {
     let Some(prober) = admin.shared.probers.get(uri.path()) else {
         return (StatusCode::NOT_FOUND, format!("the pod has no probe {}\n", uri.path())).into_response();
@@ -97,9 +110,10 @@ async fn drain(
     peer: Option<Extension<Peer>>,
     Query(parameters): Query<HashMap<String, String>>,
 ) -> Response {
-    let inbound_only = parameters.get("inboundonly").is_some_and(|value| value != "false");
+    let set = |name: &str| parameters.get(name).is_some_and(|value| value != "false");
+    let (inbound_only, departs) = (set("inboundonly"), set("departs"));
     local(peer.as_deref(), || {
-        let _ = admin.shared.commands.send(Command::Drain { inbound_only, graceful: true });
+        let _ = admin.shared.commands.send(Command::Drain { inbound_only, graceful: true, departs });
     })
 }
 
@@ -112,6 +126,8 @@ fn local(peer: Option<&Peer>, act: impl FnOnce()) -> Response {
     (StatusCode::FORBIDDEN, "only from the same pod\n").into_response()
 }
 
+/// The last part of the path of a `preStop` hook.
+const PRE_STOP: &str = "prestopz";
 /// Limits how many pages are rendered at the same time: any client can reach the port, and the application's part
 /// may have megabytes.
 static SCRAPES: Semaphore = Semaphore::const_new(4);

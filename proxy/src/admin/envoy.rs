@@ -198,7 +198,7 @@ async fn drain_listeners(State(admin): State<Admin>, Query(parameters): Paramete
     // Open connections may finish either way; `graceful` keeps listeners open for clients that have not learned of
     // the drain yet.
     let graceful = flag(&parameters, "graceful");
-    let _ = admin.shared.commands.send(Command::Drain { inbound_only, graceful });
+    let _ = admin.shared.commands.send(Command::Drain { inbound_only, graceful, departs: false });
     "OK\n"
 }
 

@@ -1,6 +1,7 @@
 //! The state that the pages show, and what the proxy still waits for before it is ready.
 
 use crate::config::{Prober, Scrape};
+use crate::control::removal::Departure;
 use crate::control::{Seams, Status};
 use crate::pipeline::bound::Bound;
 use api::process::log;
@@ -47,6 +48,8 @@ pub struct Shared {
     pub capture: watch::Sender<Option<String>>,
     /// The proxy is shutting down, and therefore not ready.
     pub draining: AtomicBool,
+    /// What the hooks of the ending pod wait for.
+    pub departure: Departure,
     /// Commands received by the pages.
     pub commands: mpsc::UnboundedSender<Command>,
 }
@@ -71,6 +74,8 @@ pub enum Command {
         inbound_only: bool,
         /// Wait a moment first, for clients that have not learned of the drain yet.
         graceful: bool,
+        /// Wait until other proxies have acknowledged that the pod ends.
+        departs: bool,
     },
 }
 

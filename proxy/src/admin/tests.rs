@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::config::{Prober, Scrape};
+use crate::control::removal::Departure;
 use crate::control::{Seams, Version};
 use crate::credentials::Store;
 use crate::flow::node::Node;
@@ -48,8 +49,11 @@ fn fixture(probers: BTreeMap<String, Prober>, scrape: Vec<Scrape>) -> Fixture {
     let (peers, _callers) = Peers::new();
     let telemetry = Telemetry::new(Arc::new(Node::anonymous()), peers);
     let (commands, received) = mpsc::unbounded_channel();
+    let seams = Seams::new(Store::new(), telemetry);
+    let departure = Departure::new(None, NodeInfo::default(), seams.clone(), Duration::ZERO);
     let admin = Admin::new(Shared {
-        seams: Seams::new(Store::new(), telemetry),
+        seams,
+        departure,
         bound: Bound::default(),
         log: log::init("info", log::Format::Text),
         node: NodeInfo { id: "sidecar~10.0.0.1~a.b~b.svc.cluster.local".into(), ..NodeInfo::default() },
@@ -311,7 +315,15 @@ async fn the_dump_has_versions_but_no_keys_and_can_be_filtered() {
 async fn admin_commands_take_effect_and_quitting_is_limited_to_the_same_machine() {
     let mut fixture = fixture(BTreeMap::new(), vec![]);
     fixture.envoy("POST", "/drain_listeners?inboundonly&graceful").await;
-    assert_eq!(fixture.commands.try_recv(), Ok(Command::Drain { inbound_only: true, graceful: true }));
+    assert_eq!(
+        fixture.commands.try_recv(),
+        Ok(Command::Drain { inbound_only: true, graceful: true, departs: false })
+    );
+    fixture.agent("POST", "/drain?inboundonly&departs").await;
+    assert_eq!(
+        fixture.commands.try_recv(),
+        Ok(Command::Drain { inbound_only: true, graceful: true, departs: true })
+    );
     fixture.envoy("POST", "/quitquitquit").await;
     assert_eq!(fixture.commands.try_recv(), Ok(Command::Quit));
     let far = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));

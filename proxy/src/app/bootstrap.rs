@@ -54,6 +54,7 @@ pub(super) fn plan(args: &RunArgs) -> Result<Plan, Failure> {
             limit: Duration::from_secs(45),
             until_idle: false,
             minimum: Duration::ZERO,
+            removal: Duration::ZERO,
         },
         probers: std::collections::BTreeMap::new(),
         scrape: vec![],

@@ -3,6 +3,7 @@
 //! the application may still need, and finally the open connections are awaited.
 
 use crate::config::DrainTimes;
+use crate::control::removal::Departure;
 use crate::pipeline::drain::Drainer;
 use crate::telemetry::Telemetry;
 use std::sync::Arc;
@@ -36,12 +37,22 @@ pub(super) fn announced(times: DrainTimes) -> DrainTimes {
     DrainTimes { termination: Duration::ZERO, minimum: Duration::ZERO, ..times }
 }
 
-/// Drains without ending the process: at once or, if `graceful`, after clients have had time to learn of it.
+/// Drains without ending the process: at once or, if `graceful`, after clients have had time to learn of it; and not before
+/// the `departure` of the pod is announced, if there is one.
 #[allow(clippy::disallowed_methods, reason = "this is the shell that knows the time")]
-pub(super) async fn later(drainer: Drainer, limit: Duration, inbound_only: bool, graceful: bool) {
-    if graceful {
-        tokio::time::sleep(NOTICE).await;
-    }
+pub(super) async fn later(
+    drainer: Drainer,
+    limit: Duration,
+    (inbound_only, graceful): (bool, bool),
+    departure: Option<Departure>,
+) {
+    let notice = if graceful { NOTICE } else { Duration::ZERO };
+    let announced = async {
+        if let Some(departure) = departure {
+            departure.announced().await;
+        }
+    };
+    tokio::join!(announced, tokio::time::sleep(notice));
     drainer.start(Instant::now() + limit, inbound_only);
 }
 
@@ -92,6 +103,7 @@ mod tests {
             limit: seconds(45),
             until_idle: false,
             minimum: seconds(3),
+            removal: seconds(5),
         };
         let table = [
             (times, Steps { inbound: seconds(1), outbound: Some(seconds(5)), end: seconds(50) }),

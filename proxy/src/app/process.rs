@@ -4,6 +4,7 @@ use super::failure::Failure;
 use super::plan::{Certificate, DnsPlan, Page, PageKind, Plan};
 use super::{capture, drain, workers};
 use crate::admin::{self, Admin, Command, Shared};
+use crate::control::removal::Departure;
 use crate::control::{Seams, certificate, mounted, xds};
 use crate::dns::{self, Dns};
 use crate::pipeline::bound::Bound;
@@ -51,7 +52,8 @@ async fn serve_plan(mut plan: Plan) -> Result<(), Failure> {
     let bound = Bound::default();
     let (drainer, drain) = pipeline::drain::drain();
     let (commands, mut commanded) = mpsc::unbounded_channel();
-    let admin = Admin::new(shared(&mut plan, seams.clone(), bound.clone(), commands));
+    let departure = departure(&plan, seams.clone());
+    let admin = Admin::new(shared(&mut plan, seams.clone(), bound.clone(), (commands, departure.clone())));
     let closing = CancellationToken::new();
     serve_pages(&plan.pages, &admin, &closing).await?;
     serve_dns(plan.dns.take(), &seams, plan.socket_mark).await?;
@@ -75,8 +77,10 @@ async fn serve_plan(mut plan: Plan) -> Result<(), Failure> {
             reason = &mut unbound => return Err(Failure::Start(reason)),
             Some(command) = commanded.recv() => match command {
                 Command::Quit => return Ok(()),
-                Command::Drain { inbound_only, graceful } => {
-                    let started = drain::later(drainer.clone(), plan.drain.limit, inbound_only, graceful);
+                Command::Drain { inbound_only, graceful, departs } => {
+                    let how = (inbound_only, graceful);
+                    let departure = departs.then(|| departure.clone());
+                    let started = drain::later(drainer.clone(), plan.drain.limit, how, departure);
                     announced = Some(AbortOnDropHandle::new(tokio::spawn(started)));
                     plan.drain = drain::announced(plan.drain);
                 }
@@ -128,7 +132,19 @@ async fn quit(commanded: &mut mpsc::UnboundedReceiver<Command>) {
     std::future::pending::<()>().await;
 }
 
-fn shared(plan: &mut Plan, seams: Seams, bound: Bound, commands: mpsc::UnboundedSender<Command>) -> Shared {
+/// What the hooks of the ending pod wait for. The control plane of a static bootstrap is not asked.
+fn departure(plan: &Plan, seams: Seams) -> Departure {
+    let server = plan.discovery.as_ref().map(|(server, _)| server.clone());
+    let server = server.filter(|server| matches!(server, xds::Server::Mesh { .. }));
+    Departure::new(server, plan.node.clone(), seams, plan.drain.removal)
+}
+
+fn shared(
+    plan: &mut Plan,
+    seams: Seams,
+    bound: Bound,
+    (commands, departure): (mpsc::UnboundedSender<Command>, Departure),
+) -> Shared {
     Shared {
         seams,
         bound,
@@ -143,6 +159,7 @@ fn shared(plan: &mut Plan, seams: Seams, bound: Bound, commands: mpsc::Unbounded
         bootstrap: std::mem::take(&mut plan.bootstrap),
         capture: watch::Sender::new(plan.capture.map(|_| "capture of the pod's traffic".to_owned())),
         draining: AtomicBool::new(false),
+        departure,
         commands,
     }
 }

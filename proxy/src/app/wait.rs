@@ -46,7 +46,7 @@ pub(super) fn until_ready(args: &WaitArgs) -> Result<(), Failure> {
 /// Makes the proxy drain its inbound connections.
 pub(super) fn drain(port: u16) -> Result<(), Failure> {
     let url: Uri =
-        format!("http://127.0.0.1:{port}/drain?inboundonly").parse().expect("a port fits into a URL");
+        format!("http://127.0.0.1:{port}/drain?inboundonly&departs").parse().expect("a port fits into a URL");
     let result =
         runtime()?.block_on(async { tokio::time::timeout(ATTEMPT, request(Method::POST, &url)).await });
     let reason = match result {

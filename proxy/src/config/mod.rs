@@ -100,6 +100,8 @@ pub struct DrainTimes {
     pub until_idle: bool,
     /// With `until_idle`: the least time to wait.
     pub minimum: Duration,
+    /// How long an ending pod waits at most until other proxies have stopped sending requests to it.
+    pub removal: Duration,
 }
 
 impl Config {
@@ -277,6 +279,7 @@ fn drain(proxy: &ProxyConfig, raw: &Raw, mistakes: &mut Mistakes) -> DrainTimes 
         termination: time("TERMINATION_DRAIN_DURATION", proxy.termination_drain, Duration::from_secs(5)),
         limit: time("DRAIN_DURATION", proxy.drain, Duration::from_secs(45)),
         minimum: time("MINIMUM_DRAIN_DURATION", None, Duration::from_secs(5)),
+        removal: time("ENDPOINT_REMOVAL_WAIT", None, Duration::from_secs(5)),
         until_idle: mistakes.take(
             "EXIT_ON_ZERO_ACTIVE_CONNECTIONS",
             boolean(raw.text("EXIT_ON_ZERO_ACTIVE_CONNECTIONS")),

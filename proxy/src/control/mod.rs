@@ -4,6 +4,7 @@
 
 pub mod certificate;
 pub mod mounted;
+pub mod removal;
 pub mod xds;
 
 mod configuration;

@@ -106,7 +106,7 @@ async fn open(server: &Server, seams: &Seams, configuration: &mut Configuration)
     stream.map_err(|status| format!("{}: {}", status.code().description(), status.message()))
 }
 
-fn dial(server: &Server, seams: &Seams) -> Result<(Channel, MetadataMap), String> {
+pub(super) fn dial(server: &Server, seams: &Seams) -> Result<(Channel, MetadataMap), String> {
     match server {
         Server::Cluster { address, tls } => {
             let config = tls.as_ref().map(|tls| client_config(tls, &seams.credentials)).transpose();

@@ -123,6 +123,22 @@ impl Telemetry {
             .flat_map(|s| held(&s.listeners).iter().map(|(_, l)| l.cx_active()).collect::<Vec<_>>())
             .sum()
     }
+
+    /// The number of requests that the application of this pod has not responded to yet, on all threads.
+    pub fn inbound_requests(&self) -> u64 {
+        let shards = held(&self.shards);
+        let of_shard = |shard: &Arc<Shard>| -> u64 {
+            let clusters = held(&shard.clusters);
+            let inbound = clusters.iter().filter(|(name, _)| is_inbound(name));
+            inbound.map(|(_, cluster)| cluster.upstream_rq_active.value()).sum()
+        };
+        shards.iter().map(of_shard).sum()
+    }
+}
+
+/// Whether a cluster is the application of this pod.
+fn is_inbound(cluster: &str) -> bool {
+    cluster.starts_with("inbound|") || cluster == "InboundPassthroughCluster"
 }
 
 /// The counters of one worker thread. Not shared; it may be created on any thread and moved to its own.

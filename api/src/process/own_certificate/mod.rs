@@ -6,9 +6,11 @@
 //! with a certificate: the file states which roots the operator trusts, and a response may be older than its last
 //! change.
 
-use crate::identity::TrustDomain;
+use crate::identity::{SpiffeId, TrustDomain};
 use crate::process::enroll::{self, Authority, EnrollError, Issued};
-use crate::process::tls::{self, ClientAuth, Serving, mesh_clients};
+use crate::process::tls::expected::{Expected, expected_servers};
+use crate::process::tls::{self, ClientAuth, Serving, TlsError, mesh_clients};
+use rustls::ClientConfig;
 use std::array;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -31,6 +33,8 @@ pub struct Kept<const N: usize> {
     /// The PEM file with the mesh's roots, as it was when the certificate in use was requested: what clients need to
     /// verify it. It stays unchanged while a certificate of a changed root is not available.
     pub roots: watch::Receiver<Arc<[u8]>>,
+    /// The certificate, for connections that the server itself opens.
+    pub own: watch::Receiver<Arc<Credentials>>,
 }
 
 /// Fetches a certificate, retrying until it succeeds, and keeps it fresh. `None` if draining started first.
@@ -40,13 +44,16 @@ pub async fn keep<const N: usize>(
     drain: CancellationToken,
 ) -> Option<Kept<N>> {
     let (own, configs) = drain.run_until_cancelled(first(&authority, &clients)).await?;
+    let own = Arc::new(own);
     let publish = Publish {
         serving: configs.map(watch::Sender::new),
         roots: watch::Sender::new(own.roots.as_slice().into()),
+        own: watch::Sender::new(own.clone()),
     };
     let kept = Kept {
         serving: array::from_fn(|at| publish.serving[at].subscribe()),
         roots: publish.roots.subscribe(),
+        own: publish.own.subscribe(),
     };
     tokio::spawn(async move { drain.run_until_cancelled(renew(&authority, &clients, own, &publish)).await });
     Some(kept)
@@ -56,10 +63,12 @@ pub async fn keep<const N: usize>(
 struct Publish<const N: usize> {
     serving: [watch::Sender<Arc<Serving>>; N],
     roots: watch::Sender<Arc<[u8]>>,
+    own: watch::Sender<Arc<Credentials>>,
 }
 
 impl<const N: usize> Publish<N> {
-    fn serve(&self, configs: [Arc<Serving>; N]) {
+    fn serve(&self, configs: [Arc<Serving>; N], own: Arc<Credentials>) {
+        self.own.send_replace(own);
         for (send, config) in self.serving.iter().zip(configs) {
             send.send_replace(config);
         }
@@ -77,15 +86,33 @@ impl<const N: usize> Publish<N> {
     }
 }
 
-/// The certificate that the server presents, and the roots by which it verifies clients.
-struct Credentials {
-    issued: Issued,
+/// The certificate that the server presents, and the roots by which it verifies its peers.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    issued: Arc<Issued>,
     /// The roots file as it was before the certificate was requested. The file may change while the authority responds,
     /// and that change must be noticed afterwards.
     roots: Vec<u8>,
 }
 
 impl Credentials {
+    /// An issued certificate, with the content of the roots file.
+    pub fn new(issued: Issued, roots: Vec<u8>) -> Self {
+        Self { issued: Arc::new(issued), roots }
+    }
+
+    /// The identity in the certificate.
+    pub fn identity(&self) -> &SpiffeId {
+        &self.issued.identity
+    }
+
+    /// The TLS settings of a client that presents this certificate and accepts `server`.
+    pub fn client(&self, server: Expected) -> Result<ClientConfig, TlsError> {
+        let roots = tls::roots_from_pem(&self.roots)?;
+        let own = enroll::key_pair(&self.issued)?;
+        tls::client_config(expected_servers(roots, server), Some(own))
+    }
+
     fn configs<const N: usize>(&self, clients: &[Clients; N]) -> Result<[Arc<Serving>; N], EnrollError> {
         let configs = clients.iter().map(|clients| self.config(clients)).collect::<Result<Vec<_>, _>>()?;
         let mut configs = configs.into_iter();
@@ -123,7 +150,7 @@ async fn first<const N: usize>(
 async fn renew<const N: usize>(
     authority: &Authority,
     clients: &[Clients; N],
-    mut own: Credentials,
+    mut own: Arc<Credentials>,
     publish: &Publish<N>,
 ) {
     let mut pause = FIRST_PAUSE;
@@ -133,18 +160,18 @@ async fn renew<const N: usize>(
             () = tokio::time::sleep(wait) => {}
             roots = other_roots(authority, &own.roots) => {
                 tracing::info!("the mesh's roots have changed");
-                own.roots = roots;
+                own = Arc::new(Credentials { issued: own.issued.clone(), roots });
                 // Verifying clients with new roots does not wait for an unavailable authority.
                 match own.configs(clients) {
-                    Ok(configs) => publish.serve(configs),
+                    Ok(configs) => publish.serve(configs, own.clone()),
                     Err(error) => complain(error),
                 }
             }
         }
         match obtain(authority, clients, Some(&own.issued)).await {
             Ok((next, configs)) => {
-                own = next;
-                publish.serve(configs);
+                own = Arc::new(next);
+                publish.serve(configs, own.clone());
                 publish.trust(&own.roots);
                 pause = FIRST_PAUSE;
                 wait = until_renewal(own.issued.not_after);
@@ -179,7 +206,7 @@ async fn obtain<const N: usize>(
     let roots = std::fs::read(&authority.roots)
         .map_err(|source| EnrollError::File { file: authority.roots.clone(), source })?;
     let issued = enroll::enroll(authority, current).await?;
-    let own = Credentials { issued, roots };
+    let own = Credentials::new(issued, roots);
     let configs = own.configs(clients)?;
     tracing::info!(identity = %own.issued.identity, "certificate received");
     Ok((own, configs))

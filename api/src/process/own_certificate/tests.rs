@@ -229,7 +229,8 @@ async fn a_removed_root_is_not_trusted_even_while_the_authority_is_down() {
     let away = Authority { address: refusing.local_addr().unwrap().to_string(), ..mesh.authority() };
     let (send, mut config) = watch::channel(config);
     let (trust, trusted) = watch::channel(Arc::from(old.pem().into_bytes()));
-    let publish = Publish { serving: [send], roots: trust };
+    let own = Arc::new(own);
+    let publish = Publish { serving: [send], roots: trust, own: watch::Sender::new(own.clone()) };
     tokio::spawn(async move { renew(&away, &clients(), own, &publish).await });
     tokio::task::yield_now().await;
     mesh.publish(&new.pem());

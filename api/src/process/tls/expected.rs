@@ -32,6 +32,11 @@ impl Expected {
         Self::account(domain, CITADEL)
     }
 
+    /// Exactly this identity.
+    pub fn id(id: SpiffeId) -> Self {
+        Self { ids: vec![id], ..Self::default() }
+    }
+
     fn account(domain: &TrustDomain, account: &str) -> Result<Self, IdentityError> {
         let id = SpiffeId::workload(domain, SYSTEM_NAMESPACE, account)?;
         Ok(Self { ids: vec![id], names: vec![], dialled: true })

@@ -94,11 +94,14 @@ impl Reviewer {
 impl Shared {
     async fn ask(&self, token: String) -> Outcome {
         let _place = self.places.acquire().await.map_err(|_| ReviewError::Busy)?;
+        let claimed = token::claimed(&token)?;
         let spec =
             TokenReviewSpec { token: Some(token), audiences: Some(vec![self.requirements.audience.clone()]) };
         let review = TokenReview { spec, ..TokenReview::default() };
         match tokio::time::timeout(TIMEOUT, self.api.create(&PostParams::default(), &review)).await {
-            Ok(Ok(review)) => verdict::identity(&review.status.unwrap_or_default(), &self.requirements),
+            Ok(Ok(review)) => {
+                verdict::identity(&review.status.unwrap_or_default(), &self.requirements, &claimed)
+            }
             Ok(Err(error)) => Err(ReviewError::Unavailable(reason(&error))),
             Err(_) => {
                 let reason = format!("it does not respond within {} seconds", TIMEOUT.as_secs());

@@ -48,6 +48,22 @@ impl Claimed {
         &self.0.iss
     }
 
+    /// The user name of the account that the token names.
+    pub fn subject(&self) -> &str {
+        &self.0.sub
+    }
+
+    /// What the token is bound to, as it says.
+    pub fn binding(&self) -> Binding<'_> {
+        let bound = self.0.kubernetes.as_ref();
+        let [pod, node] = [bound.and_then(|b| b.pod.as_ref()), bound.and_then(|b| b.node.as_ref())];
+        Binding {
+            pod_name: pod.map(|pod| pod.name.as_str()),
+            pod_uid: pod.map(|pod| pod.uid.as_str()),
+            node_name: node.map(|node| node.name.as_str()),
+        }
+    }
+
     /// Returns the rest of the token's lifetime, or why no verification could accept it.
     pub fn lifetime(&self, audience: &str, now: OffsetDateTime) -> Result<Duration, TokenError> {
         if !self.0.aud.contains(audience) {
@@ -59,6 +75,17 @@ impl Claimed {
         }
         Ok(Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX))
     }
+}
+
+/// The objects that a token is bound to. `None`: to none of this kind, or its issuer does not say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Binding<'a> {
+    /// Name of the Pod.
+    pub pod_name: Option<&'a str>,
+    /// UID of the Pod.
+    pub pod_uid: Option<&'a str>,
+    /// Name of the node that the Pod runs on.
+    pub node_name: Option<&'a str>,
 }
 
 fn parse(token: &str) -> Result<Compact<'_>, TokenError> {
@@ -147,6 +174,21 @@ struct Claims {
     exp: f64,
     nbf: Option<f64>,
     iat: Option<f64>,
+    #[serde(rename = "kubernetes.io")]
+    kubernetes: Option<Bound>,
+}
+
+#[derive(Deserialize)]
+struct Bound {
+    pod: Option<Reference>,
+    node: Option<Reference>,
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    name: String,
+    #[serde(default)]
+    uid: String,
 }
 
 #[derive(Deserialize)]

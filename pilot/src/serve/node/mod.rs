@@ -114,6 +114,16 @@ impl Claim {
         pod.map(drop).ok_or_else(|| self.foreign("no such pod is known"))
     }
 
+    /// Whether the Pod is being deleted, has ended, or is not known.
+    pub fn ends(&self, catalog: &Catalog) -> Result<bool, NodeError> {
+        Ok(self.pod(catalog)?.is_none_or(|pod| pod.terminating))
+    }
+
+    /// The name and namespace of the Pod.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.pod, self.namespace)
+    }
+
     /// Returns the scope under a catalog. A proxy whose Pod was deleted keeps the role and labels that it had `before`,
     /// so that its draining connections are not disturbed, but gets no secrets.
     pub fn scope(&self, catalog: &Catalog, before: Option<&Arc<Scope>>) -> Result<Arc<Scope>, NodeError> {

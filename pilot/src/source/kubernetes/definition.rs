@@ -3,7 +3,7 @@
 //! Only the metadata of definitions is requested, since their schemas are large. Which version of a kind is served is
 //! asked when its definition appears or changes.
 
-use super::follower::Follower;
+use super::follower::{Follower, Step};
 use super::observed::Event;
 use super::watch;
 use super::watched::{self, WatchId};
@@ -34,10 +34,14 @@ pub(super) async fn follow(client: Client, events: Sender<Event>) {
         let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client.clone(), &resource);
         let mut follower = Follower::new(api, None, resource.kind.clone());
         let mut listed = BTreeSet::new();
-        while let Some(event) = follower.next().await {
-            kinds.heed(event, &mut listed).await;
+        while let Some(step) = follower.next().await {
+            match step {
+                Step::Event(event) => kinds.heed(event, &mut listed).await,
+                Step::Failed(reason) => kinds.fail(&reason).await,
+            }
         }
         tracing::error!("the API server does not serve CustomResourceDefinitions; trying again");
+        kinds.fail("the API server does not serve CustomResourceDefinitions").await;
         tokio::time::sleep(RETRY).await;
     }
 }
@@ -92,6 +96,14 @@ impl Kinds {
         }
     }
 
+    /// Reports why it is not known which kinds have definitions.
+    async fn fail(&mut self, reason: &str) {
+        for id in watched::mesh().filter(|id| !self.running.contains_key(&id.kind)) {
+            // Fails only when nobody listens any more, which `follow` notices.
+            let _ = self.events.send(Event::Failed(id, reason.to_owned())).await;
+        }
+    }
+
     fn start(&mut self, kind: Kind) {
         if let Some(running) = self.running.get(&kind) {
             return running.changed.notify_one();
@@ -133,6 +145,9 @@ async fn objects(client: Client, kind: Kind, changed: Arc<Notify>, events: Sende
             Err(error) => {
                 let error = reason(&error);
                 tracing::warn!(%kind, error, "the versions of the kind cannot be read; trying again");
+                if events.send(Event::Failed(WatchId { kind, part: 0 }, error)).await.is_err() {
+                    return;
+                }
             }
         }
         // A definition is served some seconds after it was installed. After that, only a change of it helps.

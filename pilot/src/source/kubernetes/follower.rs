@@ -11,6 +11,15 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::time::Duration;
 
+/// What happens to a watch.
+#[derive(Debug)]
+pub(super) enum Step<K> {
+    /// The API server reports an event.
+    Event(Event<K>),
+    /// An attempt has failed, for this reason. The next one follows.
+    Failed(String),
+}
+
 /// A watch that goes on after errors.
 pub(super) struct Follower<K> {
     api: Api<K>,
@@ -20,6 +29,8 @@ pub(super) struct Follower<K> {
     stream: BoxStream<'static, watcher::Result<Event<K>>>,
     /// Attempts that have failed since the last success.
     failures: u32,
+    /// How long to wait before the next attempt.
+    pause: Option<Duration>,
 }
 
 impl<K> Follower<K>
@@ -31,11 +42,14 @@ where
         let config = watcher::Config::default().timeout(LONGEST_WATCH);
         let config = fields.map_or_else(|| config.clone(), |fields| config.clone().fields(fields));
         let stream = watcher(api.clone(), config.clone()).boxed();
-        Self { api, config, name, stream, failures: 0 }
+        Self { api, config, name, stream, failures: 0, pause: None }
     }
 
-    /// Waits for the next event. `None` if the API server does not serve the kind.
-    pub(super) async fn next(&mut self) -> Option<Event<K>> {
+    /// Waits for the next step. `None` if the API server does not serve the kind.
+    pub(super) async fn next(&mut self) -> Option<Step<K>> {
+        if let Some(pause) = self.pause.take() {
+            tokio::time::sleep(pause).await;
+        }
         loop {
             match self.stream.next().await {
                 Some(Ok(event)) => {
@@ -44,26 +58,30 @@ where
                         tracing::info!(kind = self.name, "the watch goes on");
                         self.failures = 0;
                     }
-                    return Some(event);
+                    return Some(Step::Event(event));
                 }
                 Some(Err(error)) => {
                     let code = code(&error);
                     if code == Some(NOT_FOUND) {
                         return None;
                     }
+                    let reason = watch_reason(&error);
                     if self.failures == 0 {
-                        let error = watch_reason(&error);
-                        tracing::warn!(kind = self.name, error, "the watch is interrupted; trying again");
+                        tracing::warn!(
+                            kind = self.name,
+                            error = reason,
+                            "the watch is interrupted; trying again"
+                        );
                     } else {
-                        let error = watch_reason(&error);
-                        tracing::debug!(kind = self.name, error, "the watch cannot be resumed yet");
+                        tracing::debug!(kind = self.name, error = reason, "the watch cannot be resumed yet");
                     }
-                    tokio::time::sleep(delay(self.failures)).await;
+                    self.pause = Some(delay(self.failures));
                     self.failures += 1;
                     // The watcher itself lists again only when an established watch reports that it has expired.
                     if code.is_some_and(|code| FORGOTTEN.contains(&code)) {
                         self.restart();
                     }
+                    return Some(Step::Failed(reason));
                 }
                 None => self.restart(),
             }

@@ -34,9 +34,13 @@ pub struct Cluster {
     pub config_map: String,
 }
 
+/// Which kinds have not been listed yet, and why; empty once all have been.
+pub type Waiting = tokio::sync::watch::Sender<String>;
+
 /// Reads a cluster and watches it until the receiver is dropped. `Fact::Synced` follows the facts of all objects that
-/// exist at the beginning.
-pub async fn run(cluster: Cluster, facts: Sender<Vec<Fact>>) {
+/// exist at the beginning. Until then, `waiting` says which kinds cannot be listed, and why. A kind that is never listed
+/// keeps proxies from being served: without it, they would lack policies and certificates that are in force.
+pub async fn run(cluster: Cluster, facts: Sender<Vec<Fact>>, waiting: Waiting) {
     let (send, events) = channel(QUEUE);
     let mut watches = JoinSet::new();
     let core = watched::core(&cluster.root_namespace, &cluster.config_map);
@@ -46,11 +50,16 @@ pub async fn run(cluster: Cluster, facts: Sender<Vec<Fact>>) {
         watches.spawn(watch::core(cluster.client.clone(), watched, send.clone()));
     }
     watches.spawn(definition::follow(cluster.client, send));
-    collect(events, observed, &facts).await;
+    collect(events, observed, &facts, &waiting).await;
 }
 
 /// Turns events into facts until one side ends. Events that have arrived together become one group.
-async fn collect(mut events: Receiver<Event>, mut observed: Observed, facts: &Sender<Vec<Fact>>) {
+async fn collect(
+    mut events: Receiver<Event>,
+    mut observed: Observed,
+    facts: &Sender<Vec<Fact>>,
+    waiting: &Waiting,
+) {
     let mut together = Vec::with_capacity(GROUP);
     let mut reminder = tokio::time::interval(REMINDER);
     reminder.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -63,11 +72,14 @@ async fn collect(mut events: Receiver<Event>, mut observed: Observed, facts: &Se
                 if received == 0 || !sent {
                     return;
                 }
+                waiting.send_if_modified(|known| {
+                    let now = observed.waiting();
+                    *known != now && { *known = now; true }
+                });
             }
             () = facts.closed() => return,
             _ = reminder.tick(), if !observed.is_synced() => {
-                let kinds: Vec<String> = observed.waiting().map(|id| id.kind.to_string()).collect();
-                let kinds = kinds.join(", ");
+                let kinds = observed.waiting();
                 tracing::warn!(kinds, "proxies are not served until these kinds have been listed");
             }
         }

@@ -26,6 +26,8 @@ pub(super) enum Event {
     Listed(WatchId),
     /// Its kind is not served: there are no objects.
     Unserved(WatchId),
+    /// An attempt to read its objects has failed, for this reason.
+    Failed(WatchId, String),
 }
 
 /// The objects that were reported.
@@ -35,8 +37,8 @@ pub(super) struct Observed {
     objects: BTreeMap<Key, Known>,
     /// How often each watch has begun to list.
     rounds: BTreeMap<WatchId, u32>,
-    /// The watches that have not listed their objects yet.
-    waiting: BTreeSet<WatchId>,
+    /// The watches that have not listed their objects yet, and why their last attempt failed.
+    waiting: BTreeMap<WatchId, Option<String>>,
     synced: bool,
 }
 
@@ -56,7 +58,7 @@ impl Observed {
             cluster: cluster.into(),
             objects: BTreeMap::new(),
             rounds: BTreeMap::new(),
-            waiting: watches.into_iter().collect(),
+            waiting: watches.into_iter().map(|watch| (watch, None)).collect(),
             synced: false,
         }
     }
@@ -66,9 +68,18 @@ impl Observed {
         self.synced
     }
 
-    /// The watches that have not listed their objects yet.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = &WatchId> {
-        self.waiting.iter()
+    /// What the first snapshot waits for: the kinds that have not been listed yet, each reason with the kinds that it keeps
+    /// from being listed. Empty if it waits for nothing.
+    pub(super) fn waiting(&self) -> String {
+        let mut kinds: BTreeMap<Option<&str>, BTreeSet<String>> = BTreeMap::new();
+        for (watch, reason) in &self.waiting {
+            kinds.entry(reason.as_deref()).or_default().insert(watch.kind.to_string());
+        }
+        let parts = kinds.into_iter().rev().map(|(reason, kinds)| {
+            let kinds = kinds.into_iter().collect::<Vec<_>>().join(", ");
+            reason.map_or_else(|| kinds.clone(), |reason| format!("{kinds} ({reason})"))
+        });
+        parts.collect::<Vec<_>>().join("; ")
     }
 
     /// Takes reports in their order and returns the facts that follow.
@@ -89,6 +100,9 @@ impl Observed {
                     let round = self.round(watch);
                     self.remove(|known| known.watch == watch && known.round != round, &mut facts);
                     self.complete(watch, &mut facts);
+                }
+                Event::Failed(watch, reason) => {
+                    self.waiting.entry(watch).and_modify(|known| *known = Some(reason));
                 }
                 Event::Unserved(watch) => {
                     self.remove(|known| known.watch == watch, &mut facts);
@@ -194,9 +208,13 @@ mod tests {
         let mut observed = Observed::new("c", [A, B, ROUTES]);
         check(&mut observed, [Event::Began(A), seen(A, "a", "1"), Event::Listed(A)], &["+a 1"]);
         check(&mut observed, [Event::Began(B), seen(B, "b", "1")], &["+b 1"]);
-        assert_eq!(observed.waiting().collect::<Vec<_>>(), [&B, &ROUTES]);
+        assert_eq!(observed.waiting(), "Secret, VirtualService");
+        check(&mut observed, [Event::Failed(ROUTES, "it is forbidden".into())], &[]);
+        assert_eq!(observed.waiting(), "VirtualService (it is forbidden); Secret");
         check(&mut observed, [Event::Unserved(ROUTES)], &[]);
         check(&mut observed, [Event::Listed(B)], &["synced"]);
+        check(&mut observed, [Event::Failed(B, "the API server is away".into())], &[]);
+        assert_eq!(observed.waiting(), "");
         check(&mut observed, [Event::Began(B), seen(B, "b", "1"), Event::Listed(B)], &[]);
     }
 

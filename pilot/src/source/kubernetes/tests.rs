@@ -153,6 +153,10 @@ fn refusal(status: u16) -> Reply {
 }
 
 fn start(server: &Server) -> Receiver<Vec<Fact>> {
+    start_waiting(server, Waiting::new(String::new()))
+}
+
+fn start_waiting(server: &Server, waiting: Waiting) -> Receiver<Vec<Fact>> {
     let (send, facts) = channel(64);
     let cluster = Cluster {
         client: Client::new(server.clone(), "default"),
@@ -160,7 +164,7 @@ fn start(server: &Server) -> Receiver<Vec<Fact>> {
         root_namespace: "istio-system".into(),
         config_map: "istio".into(),
     };
-    tokio::spawn(run(cluster, send));
+    tokio::spawn(run(cluster, send, waiting));
     facts
 }
 
@@ -203,11 +207,15 @@ async fn a_kind_that_cannot_be_listed_is_waited_for() {
     let server = Server::new();
     server.with(PODS, |of| of.refuses = Some(403));
     server.put(SERVICES, "a", "1");
-    let mut facts = start(&server);
+    let waiting = Waiting::new(String::new());
+    let mut facts = start_waiting(&server, waiting.clone());
     expect(&mut facts, &["+a 1"]).await;
     expect_none(&mut facts).await;
+    assert_eq!(*waiting.borrow(), "Pod (the API server responds with status 403 )");
     server.with(PODS, |of| of.refuses = None);
     expect(&mut facts, &["synced"]).await;
+    tokio::task::yield_now().await;
+    assert_eq!(*waiting.borrow(), "");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! Watches the objects of one kind and reports them.
 
-use super::follower::Follower;
+use super::follower::{Follower, Step};
 use super::kept::kept;
 use super::observed::Event;
 use super::watched::{WatchId, Watched};
@@ -23,6 +23,9 @@ pub(super) async fn core(client: Client, watched: Watched, events: Sender<Event>
     while !events.is_closed() {
         objects(api(), watched.fields.as_deref(), (watched.id, &resource.api_version), &events).await;
         tracing::error!(kind = %watched.id.kind, "the API server does not serve this kind; trying again");
+        let reason = "the API server does not serve this kind".to_owned();
+        // Fails only when nobody listens, which ends the loop.
+        let _ = events.send(Event::Failed(watched.id, reason)).await;
         tokio::time::sleep(RETRY).await;
     }
 }
@@ -42,8 +45,12 @@ async fn objects(
     events: &Sender<Event>,
 ) {
     let mut follower = Follower::new(api, fields, id.kind.to_string());
-    while let Some(event) = follower.next().await {
-        if events.send(report(id, api_version, event)).await.is_err() {
+    while let Some(step) = follower.next().await {
+        let event = match step {
+            Step::Event(event) => report(id, api_version, event),
+            Step::Failed(reason) => Event::Failed(id, reason),
+        };
+        if events.send(event).await.is_err() {
             return;
         }
     }
