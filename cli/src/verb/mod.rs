@@ -2,6 +2,7 @@
 
 pub mod api_resources;
 pub mod apply;
+pub mod check;
 pub mod crds;
 pub mod delete;
 pub mod describe;
@@ -9,6 +10,7 @@ pub mod down;
 pub mod events;
 pub mod exec;
 pub mod get;
+pub mod install;
 pub mod logs;
 pub mod port_forward;
 pub mod proxy_config;
@@ -16,6 +18,7 @@ pub mod proxy_status;
 pub mod rollout;
 pub mod scale;
 pub mod status;
+pub mod uninstall;
 pub mod up;
 pub mod version;
 
@@ -46,6 +49,9 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<scale::Scale>(),
     Entry::of::<proxy_status::ProxyStatus>(),
     Entry::of::<proxy_config::ProxyConfig>(),
+    Entry::of::<install::Install>(),
+    Entry::of::<check::Check>(),
+    Entry::of::<uninstall::Uninstall>(),
     Entry::of::<api_resources::ApiResources>(),
     Entry::of::<crds::Crds>(),
     Entry::of::<version::Version>(),
