@@ -5,16 +5,17 @@ use std::time::Duration;
 use api::process::duration;
 use clap::{Args, ValueEnum};
 
-use crate::check::finding::{Finding, Report};
+use crate::check::finding::Report;
 use crate::check::plane::Plane;
 use crate::client::cluster::Cluster;
 use crate::client::stream::block_on;
 use crate::failure::Failure;
 use crate::helm::release;
 use crate::place::Place;
+use crate::survey::probe;
 use crate::survey::release::Installed;
-use crate::survey::{after, before, probe};
 use crate::verb::entry::Verb;
+use crate::verb::plane::{checked, precheck, revision, word};
 use crate::verb::print;
 use crate::view::findings;
 
@@ -79,7 +80,7 @@ impl Check {
     async fn installed(&self, cluster: &Cluster, namespace: &str) -> Result<Report, Failure> {
         let wanted = self.revision.as_deref().map(|name| revision(Some(name)));
         let planes = planes(cluster, namespace, wanted.as_deref()).await?;
-        let mut findings = installed(cluster, namespace, &planes).await?;
+        let mut findings = checked(cluster, namespace, &planes).await?;
         if self.probe {
             for plane in &planes {
                 let image = self.probe_image.clone();
@@ -88,28 +89,6 @@ impl Check {
         }
         Ok(Report::of(findings))
     }
-}
-
-/// The report before an installation as the Helm release of this name.
-pub async fn precheck(cluster: &Cluster, plane: &Plane, release: &str) -> Result<Report, Failure> {
-    let findings = before::findings(cluster.client(), plane, release).await;
-    Ok(Report::of(findings.map_err(|error| cluster.failure(&error))?))
-}
-
-/// The findings about control planes that are installed in a namespace.
-pub async fn installed(
-    cluster: &Cluster,
-    namespace: &str,
-    planes: &[Plane],
-) -> Result<Vec<Finding>, Failure> {
-    let mut findings = vec![];
-    for plane in planes {
-        let found = after::control_plane(cluster, plane, print::now()).await;
-        findings.extend(found.map_err(|error| cluster.failure(&error))?);
-    }
-    let mesh = after::mesh(cluster.client(), namespace, planes).await;
-    findings.extend(mesh.map_err(|error| cluster.failure(&error))?);
-    Ok(findings)
 }
 
 /// The control planes of a namespace, or the one of a revision. Fails if there is none.
@@ -131,26 +110,4 @@ async fn planes(cluster: &Cluster, namespace: &str, revision: Option<&str>) -> R
         ));
     }
     Ok(planes)
-}
-
-/// The revision that a flag names: `default` is the one without a name.
-pub fn revision(flag: Option<&str>) -> String {
-    flag.filter(|name| *name != "default").unwrap_or_default().to_owned()
-}
-
-/// A revision in a message.
-pub fn word(revision: &str) -> &str {
-    if revision.is_empty() { "default" } else { revision }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_revision_default_has_no_name_of_its_own() {
-        assert_eq!((revision(None), revision(Some("default"))), (String::new(), String::new()));
-        assert_eq!(revision(Some("canary")), "canary");
-        assert_eq!((word(""), word("canary")), ("default", "canary"));
-    }
 }

@@ -12,12 +12,13 @@ use crate::check::readiness::Progress;
 use crate::client::cluster::Cluster;
 use crate::client::stream::block_on;
 use crate::failure::Failure;
-use crate::helm::release::{self, Mode, Profile, Target, Values};
+use crate::helm::release::{self, Mode, Profile, Values};
 use crate::helm::{chart, program};
 use crate::place::Place;
 use crate::survey::release::{installed, wait};
 use crate::verb::entry::Verb;
-use crate::verb::{check, print};
+use crate::verb::plane::{checked, place_of, precheck, revision, target, word};
+use crate::verb::print;
 use crate::view::findings;
 
 /// `ostria install`
@@ -76,8 +77,7 @@ impl Verb for Install {
         block_on(async {
             let cluster = place.cluster().await?;
             let namespace = place.root().to_owned();
-            let revision = check::revision(self.revision.as_deref());
-            let plane = Plane { namespace, revision, tags: vec![] };
+            let plane = Plane { namespace, revision: revision(self.revision.as_deref()), tags: vec![] };
             self.install(place, &cluster, &plane).await
         })
     }
@@ -94,12 +94,12 @@ impl Install {
             print::out(&program::run(&line(Mode::DryRun))?);
             return Ok(());
         }
-        self.is_ready_for(&check::precheck(cluster, plane, &release).await?)?;
+        self.is_ready_for(&precheck(cluster, plane, &release).await?)?;
         let what = format!(
             "This installs Ostria {} (profile {}, revision {}) into namespace {} of {}.",
             env!("CARGO_PKG_VERSION"),
             format!("{:?}", self.profile).to_lowercase(),
-            check::word(&plane.revision),
+            word(&plane.revision),
             plane.namespace,
             place_of(cluster),
         );
@@ -110,7 +110,7 @@ impl Install {
             return Ok(());
         }
         self.until_ready(cluster, plane, &release).await?;
-        let findings = check::installed(cluster, &plane.namespace, std::slice::from_ref(plane)).await?;
+        let findings = checked(cluster, &plane.namespace, std::slice::from_ref(plane)).await?;
         let report = Report::of(findings);
         print::table(&findings::render(&report));
         print::out(&next(plane));
@@ -128,7 +128,7 @@ impl Install {
             Some(None) => Err(Failure::blocked(
                 format!(
                     "revision {} in {} was not installed by Helm",
-                    check::word(&plane.revision),
+                    word(&plane.revision),
                     plane.namespace
                 ),
                 "upgrade it as it was installed (helm template … | kubectl apply -f -), or delete it first",
@@ -176,20 +176,6 @@ impl Install {
             format!("not ready after {}: {}", duration::display(self.timeout), waits.join("; ")),
             format!("kubectl -n {} get pods,events; run `ostria check` when they are ready", plane.namespace),
         ))
-    }
-}
-
-/// The cluster as Helm's flags select it.
-pub fn target(place: &Place, plane: &Plane) -> Target {
-    let access = place.access();
-    Target { kubeconfig: access.kubeconfig, context: access.context, namespace: plane.namespace.clone() }
-}
-
-/// The cluster in a message.
-pub fn place_of(cluster: &Cluster) -> String {
-    match cluster.named().context.as_str() {
-        "" => format!("the cluster {}", cluster.named().server),
-        context => format!("the cluster of context {context}"),
     }
 }
 

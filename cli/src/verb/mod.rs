@@ -22,6 +22,7 @@ pub mod uninstall;
 pub mod up;
 pub mod version;
 
+pub mod plane;
 pub mod resource;
 
 pub mod print;

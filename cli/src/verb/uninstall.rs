@@ -14,8 +14,8 @@ use crate::place::Place;
 use crate::survey::leftover;
 use crate::survey::release::{Installed, installed};
 use crate::verb::entry::Verb;
-use crate::verb::install::{place_of, target};
-use crate::verb::{check, print};
+use crate::verb::plane::{place_of, revision, target, word};
+use crate::verb::print;
 
 /// `ostria uninstall`
 #[derive(Debug, Args)]
@@ -55,8 +55,8 @@ impl Verb for Uninstall {
             let namespace = place.root().to_owned();
             let all = installed(cluster.client(), &namespace).await;
             let all = all.map_err(|error| cluster.failure(&error))?;
-            let revision = self.revision.as_deref().map(|name| check::revision(Some(name)));
-            let chosen = if self.purge { all } else { choose(all, revision.as_deref(), &namespace)? };
+            let wanted = self.revision.as_deref().map(|name| revision(Some(name)));
+            let chosen = if self.purge { all } else { choose(all, wanted.as_deref(), &namespace)? };
             self.uninstall(place, &cluster, (&namespace, &chosen)).await
         })
     }
@@ -114,7 +114,7 @@ impl Uninstall {
 
 /// The control plane of the revision, or the only one.
 fn choose(all: Vec<Installed>, revision: Option<&str>, namespace: &str) -> Result<Vec<Installed>, Failure> {
-    let names: Vec<&str> = all.iter().map(|one| check::word(&one.revision)).collect();
+    let names: Vec<&str> = all.iter().map(|one| word(&one.revision)).collect();
     let names = names.join(", ");
     if let Some(revision) = revision {
         let chosen: Vec<Installed> = all.into_iter().filter(|one| one.revision == revision).collect();
@@ -122,7 +122,7 @@ fn choose(all: Vec<Installed>, revision: Option<&str>, namespace: &str) -> Resul
             let there =
                 if names.is_empty() { "none is installed".into() } else { format!("there is {names}") };
             return Err(Failure::blocked(
-                format!("no control plane of revision {} in namespace {namespace}", check::word(revision)),
+                format!("no control plane of revision {} in namespace {namespace}", word(revision)),
                 there,
             ));
         }
@@ -142,7 +142,7 @@ fn releases(chosen: &[Installed], namespace: &str) -> Result<Vec<String>, Failur
     let release = |one: &Installed| {
         one.release.clone().ok_or_else(|| {
             Failure::blocked(
-                format!("revision {} in {namespace} was not installed by Helm", check::word(&one.revision)),
+                format!("revision {} in {namespace} was not installed by Helm", word(&one.revision)),
                 "delete what was applied (helm template … | kubectl delete -f -)",
             )
         })
