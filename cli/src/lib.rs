@@ -9,12 +9,15 @@ pub mod verb;
 
 pub mod place;
 pub mod up;
+pub mod survey;
+pub mod helm;
 
 pub mod inside;
 pub mod client;
 pub mod view;
 
 pub mod kubelet;
+pub mod check;
 
 pub mod manifest;
 

@@ -64,11 +64,20 @@ impl Place {
 
     /// The cluster, for verbs that act on nothing else.
     pub async fn cluster(&self) -> Result<Cluster, Failure> {
-        let access =
-            Access { kubeconfig: self.flags.kubeconfig.clone(), context: self.flags.context.clone() };
+        let access = self.access();
         let names =
             Names { namespace: self.flags.namespace.clone(), root: self.flags.istio_namespace.clone() };
         Cluster::connect(&access, names).await
+    }
+
+    /// The kubeconfig and the context that the flags name.
+    pub fn access(&self) -> Access {
+        Access { kubeconfig: self.flags.kubeconfig.clone(), context: self.flags.context.clone() }
+    }
+
+    /// The namespace of the control plane, for verbs that act on nothing else: what -n or --istio-namespace names.
+    pub fn root(&self) -> &str {
+        self.flags.namespace.as_deref().unwrap_or(&self.flags.istio_namespace)
     }
 
     /// The state folder, for verbs that act only on this machine. `instead` is what such a verb's user does in a cluster.

@@ -2,6 +2,7 @@
 
 pub mod api_resources;
 pub mod apply;
+pub mod check;
 pub mod crds;
 pub mod delete;
 pub mod describe;
@@ -10,6 +11,7 @@ pub mod events;
 pub mod exec;
 pub mod get;
 pub mod inject;
+pub mod install;
 pub mod logs;
 pub mod port_forward;
 pub mod proxy_config;
@@ -17,13 +19,14 @@ pub mod proxy_status;
 pub mod rollout;
 pub mod scale;
 pub mod status;
+pub mod uninstall;
 pub mod up;
 pub mod version;
 
-pub mod resource;
-
+pub mod plane;
 pub mod plugin;
 pub mod print;
+pub mod resource;
 pub mod settle;
 
 pub mod entry;
@@ -49,6 +52,9 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<proxy_status::ProxyStatus>(),
     Entry::of::<proxy_config::ProxyConfig>(),
     Entry::of::<inject::Inject>(),
+    Entry::of::<install::Install>(),
+    Entry::of::<check::Check>(),
+    Entry::of::<uninstall::Uninstall>(),
     Entry::of::<api_resources::ApiResources>(),
     Entry::of::<crds::Crds>(),
     Entry::of::<version::Version>(),

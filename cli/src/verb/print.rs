@@ -48,6 +48,28 @@ pub fn failure(failure: &Failure) {
     eprintln!("{}", coloured.as_deref().unwrap_or(&text));
 }
 
+/// Prints what is about to happen, and asks whether to go on. Fails if the user does not say yes, or cannot be asked.
+pub fn confirm(what: &str, yes: bool) -> Result<(), Failure> {
+    out(&format!("{what}\n"));
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::blocked(
+            "this needs a confirmation, and standard input is no terminal",
+            "add --yes if you mean it",
+        ));
+    }
+    out("Proceed? (y/N) ");
+    let _ = std::io::stdout().flush();
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    if read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
+        return Ok(());
+    }
+    Err(Failure::blocked("cancelled; nothing was changed", "run the command again, and answer y"))
+}
+
 /// Seconds since 1970.
 #[expect(clippy::disallowed_methods, reason = "ages are computed from the clock")]
 pub fn now() -> i64 {

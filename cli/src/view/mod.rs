@@ -4,6 +4,7 @@ pub mod sync;
 
 pub mod describe;
 pub mod events;
+pub mod findings;
 pub mod form;
 pub mod forward;
 pub mod get;
