@@ -142,7 +142,9 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def refuse(self, code):
-        self.reply(code, {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "", "message": ""})
+        self.reply(code, {
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "", "reason": "NotFound",
+        })
 
     def body(self):
         return json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
@@ -239,9 +241,14 @@ class Handler(BaseHTTPRequestHandler):
 
 def serve(store):
     """Serves on a free port of 127.0.0.1. Returns the server; `shutdown` ends it."""
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_):
+            """A client that goes away while it is served is no error."""
+
     handler = type("StoreHandler", (Handler,), {"store": store})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 
