@@ -85,9 +85,13 @@ def endpoint_slice(name, pods):
         }
         for pod_name, address in pods
     ]
+    labels = {
+        "kubernetes.io/service-name": name,
+        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+    }
     return {
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": f"{name}-x", "namespace": "default", "labels": {"kubernetes.io/service-name": name}},
+        "metadata": {"name": f"{name}-x", "namespace": "default", "labels": labels},
         "endpoints": endpoints, "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
     }
 
