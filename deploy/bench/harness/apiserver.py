@@ -85,9 +85,13 @@ def endpoint_slice(name, pods):
         }
         for pod_name, address in pods
     ]
+    labels = {
+        "kubernetes.io/service-name": name,
+        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+    }
     return {
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": f"{name}-x", "namespace": "default", "labels": {"kubernetes.io/service-name": name}},
+        "metadata": {"name": f"{name}-x", "namespace": "default", "labels": labels},
         "endpoints": endpoints, "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
     }
 
@@ -142,7 +146,9 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def refuse(self, code):
-        self.reply(code, {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "", "message": ""})
+        self.reply(code, {
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "", "reason": "NotFound",
+        })
 
     def body(self):
         return json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
@@ -239,9 +245,14 @@ class Handler(BaseHTTPRequestHandler):
 
 def serve(store):
     """Serves on a free port of 127.0.0.1. Returns the server; `shutdown` ends it."""
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_):
+            """A client that goes away while it is served is no error."""
+
     handler = type("StoreHandler", (Handler,), {"store": store})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 
