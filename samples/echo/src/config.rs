@@ -148,6 +148,12 @@ pub struct ClientOptions {
     /// gRPC method [default: echo, or chat with --stream]
     #[arg(long, value_enum, value_name = "METHOD")]
     pub grpc: Option<GrpcMethod>,
+    /// Text that a response must contain to count as successful; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub expect: Vec<String>,
+    /// Text that a successful response must not contain; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub expect_not: Vec<String>,
     /// Include the first response in the report
     #[arg(long)]
     pub show: bool,

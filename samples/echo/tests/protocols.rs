@@ -108,6 +108,24 @@ async fn http_1_and_http_2_share_a_port_and_describe_the_request() {
 }
 
 #[tokio::test]
+async fn a_response_without_an_expected_text_or_with_an_unexpected_one_has_failed() {
+    let server = start(&[]).await;
+    let url = server.url("http", "http", "/?body=1");
+    for (flags, failed) in [
+        (&["--expect", "v7", "--expect", "pod-7", "--expect-not", "v8"][..], None),
+        (&["--expect", "v7", "--expect", "v8"], Some("a response without \"v8\"")),
+        (&["--expect-not", "v7"], Some("a response with \"v7\"")),
+    ] {
+        let report = call(&[&[url.as_str(), "-n", "3"][..], flags].concat()).await;
+        let reasons: Vec<(&str, u64)> =
+            report.errors.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
+        assert_eq!(reasons, failed.map(|reason| (reason, 3)).into_iter().collect::<Vec<_>>());
+        assert_eq!((report.ok, report.failed), if failed.is_some() { (0, 3) } else { (3, 0) });
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn controls_change_status_size_pieces_trailers_and_connection() {
     let server = start(&[]).await;
     let cases: &[(&str, &[&str], &str, u64)] = &[

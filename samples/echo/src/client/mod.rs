@@ -63,7 +63,10 @@ async fn work(plan: Arc<plan::Plan>, schedule: Arc<Schedule>, tally: Arc<Mutex<T
         }
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
-            Ok(Ok(reply)) => tally.responded(reply, latency),
+            Ok(Ok(reply)) => match plan.surprise(&reply.text).filter(|_| reply.good) {
+                Some(reason) => tally.failed(reason, latency),
+                None => tally.responded(reply, latency),
+            },
             Ok(Err(error)) => tally.failed(error.chain(), latency),
             Err(_) => tally.failed(format!("no response within {:?}", plan.timeout), latency),
         }

@@ -28,6 +28,10 @@ pub(super) struct Plan {
     pub(super) grpc: GrpcMethod,
     pub(super) new_connection: bool,
     pub(super) timeout: Duration,
+    /// Texts that a successful response contains.
+    pub(super) expect: Vec<String>,
+    /// Texts that a successful response does not contain.
+    pub(super) expect_not: Vec<String>,
 }
 
 /// Why a run cannot start.
@@ -75,7 +79,18 @@ impl Plan {
             grpc: options.grpc.unwrap_or(method),
             new_connection: options.new_connection,
             timeout: options.timeout,
+            expect: options.expect.clone(),
+            expect_not: options.expect_not.clone(),
         })
+    }
+
+    /// Why a response with a successful status is not the expected one.
+    pub(super) fn surprise(&self, text: &str) -> Option<String> {
+        let missing = self.expect.iter().find(|part| !text.contains(part.as_str()));
+        let unwanted = self.expect_not.iter().find(|part| text.contains(part.as_str()));
+        missing
+            .map(|part| format!("a response without {part:?}"))
+            .or_else(|| unwanted.map(|part| format!("a response with {part:?}")))
     }
 
     /// The message to send: the given data, or a default text.

@@ -1,0 +1,90 @@
+//! The installed mesh that the tests share: installed for the first one that needs it, uninstalled after the last.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tests::program;
+
+use crate::cluster::{kubectl, run, setting, until_settled};
+use crate::shop;
+
+/// The namespace of the control plane.
+pub(crate) const SYSTEM: &str = "istio-system";
+/// The Deployments of the control plane.
+pub(crate) const CONTROL: &[&str] = &["ostria-pilot", "ostria-citadel", "ostria-injector"];
+
+static INSTALLED: AtomicBool = AtomicBool::new(false);
+static SINCE: Mutex<String> = Mutex::new(String::new());
+
+/// Makes sure that the mesh is installed, as docs/install.md says, and all of it runs.
+pub(crate) fn ready() {
+    if !INSTALLED.swap(true, Ordering::SeqCst) {
+        helm("install", &chart(), &[]).unwrap_or_else(|error| {
+            // It is somebody else's.
+            INSTALLED.store(false, Ordering::SeqCst);
+            panic!("{error}")
+        });
+    }
+    until_settled(SYSTEM);
+}
+
+/// When the last installation or upgrade was complete, as the API server writes times.
+pub(crate) fn since() -> String {
+    SINCE.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// The chart under test.
+pub(crate) fn chart() -> std::path::PathBuf {
+    program::repository("deploy/helm/ostria")
+}
+
+/// Upgrades the release to a chart and values, and waits until all of it runs.
+pub(crate) fn upgrade(chart: &Path, values: &[&str]) {
+    helm("upgrade", chart, values).unwrap_or_else(|error| panic!("{error}"));
+    until_settled(SYSTEM);
+}
+
+/// Installs or upgrades with the profile `demo`.
+fn helm(verb: &str, chart: &Path, values: &[&str]) -> Result<String, String> {
+    let profile = chart.join("values-demo.yaml").display().to_string();
+    let chart = chart.display().to_string();
+    let images = format!(
+        "global.hub={},global.tag={},global.imagePullPolicy={}",
+        setting("E2E_HUB"),
+        setting("E2E_TAG"),
+        setting("E2E_PULL")
+    );
+    let mut arguments = vec![verb, "ostria", &chart, "-n", SYSTEM, "-f", &profile, "--set", &images];
+    if verb == "install" {
+        arguments.push("--create-namespace");
+    }
+    arguments.extend(values.iter().flat_map(|value| ["--set", value]));
+    let told = run("helm", &arguments, "")?;
+    let now = run("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"], "")?;
+    now.trim().clone_into(&mut SINCE.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(told)
+}
+
+/// Uninstalls it.
+///
+/// # Errors
+/// What helm says.
+pub(crate) fn uninstall() -> Result<String, String> {
+    INSTALLED.store(false, Ordering::SeqCst);
+    run("helm", &["uninstall", "ostria", "-n", SYSTEM, "--wait"], "")
+}
+
+/// Takes away what the tests share.
+pub(crate) fn leave() {
+    let mut left = vec![];
+    if INSTALLED.load(Ordering::SeqCst) {
+        left.extend(uninstall().err());
+    }
+    if shop::close() {
+        left.extend(kubectl(&["delete", "namespace", shop::NAMESPACE, "--wait=false"]).err());
+    }
+    for error in left {
+        eprintln!("something stays: {error}");
+    }
+}

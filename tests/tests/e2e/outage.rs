@@ -1,0 +1,87 @@
+//! Failures of the cluster itself: its node's daemons, and the API server.
+
+use std::time::Duration;
+
+use tests::wait;
+
+use crate::cluster::{
+    self, CHANGE, START, applied, kubectl, must, number, restart, sample, scale, until_settled,
+};
+use crate::daemon::Stopped;
+use crate::mesh::SYSTEM;
+use crate::shop::{self, NAMESPACE, Until, page, reviews};
+
+/// While kubelet, then containerd are away, traffic goes on; afterwards pods are started as before. A kubelet that starts
+/// reports the pods that run as not ready until it has probed them, and a Service has no endpoint for so long, with a mesh or
+/// without.
+pub(crate) fn of_the_node() {
+    shop::open();
+    for daemon in ["kubelet", "containerd"] {
+        let customers = shop::customers(daemon, Until::Stopped);
+        let stopped = Stopped::kill(daemon);
+        wait::pause(AWAY);
+        stopped.start();
+        until_the_node_is_ready();
+        restart(NAMESPACE, &["details-v1"]);
+        drop(shop::visit());
+        for load in customers {
+            let name = load.name().to_owned();
+            let report = load.stop();
+            eprintln!("{name}: {} requests, {} failed", report.requests, report.failed);
+            assert!(report.failed <= UNPROBED * shop::rate(), "{report:#?}");
+        }
+    }
+    shop::all_served(shop::customers("after", Until::Pages(400)));
+}
+
+fn until_the_node_is_ready() {
+    wait::until("the node is ready", START, || {
+        let ready = r#"jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}"#;
+        match kubectl(&["get", "nodes", "-o", ready])?.as_str() {
+            "True" => Ok(()),
+            other => Err(other.to_owned()),
+        }
+    });
+}
+
+/// How long a daemon of the node is away.
+const AWAY: Duration = Duration::from_secs(10);
+/// For how many seconds a starting kubelet may take pods for not ready.
+const UNPROBED: u64 = 6;
+
+/// Traffic goes on, pods that were about to start wait, and everything catches up when it is back. `E2E_OUTAGE` is its
+/// length in seconds.
+pub(crate) fn of_the_api_server() {
+    shop::open();
+    let away = number("E2E_OUTAGE", 60);
+    let customers = shop::customers("outage", Until::Seconds(away));
+    // Its pod finds no API server that would confirm its token, or hand it its volumes.
+    must(&["-n", NAMESPACE, "scale", "deployment/details-v1", "--replicas=2"]);
+    let stopped = Stopped::kill("apiserver");
+    wait::pause(Duration::from_secs(away + 2));
+    assert!(
+        kubectl(&["--request-timeout=2s", "get", "--raw", "/readyz"]).is_err(),
+        "the API server is not away"
+    );
+    stopped.start();
+    wait::until("the API server is back", START, || kubectl(&["get", "--raw", "/readyz"]));
+    shop::all_served(customers);
+    // Kubernetes looks at its nodes again within these seconds, and may take them for lost until they have reported.
+    wait::pause(CHANGE);
+    until_the_node_is_ready();
+    until_settled(NAMESPACE);
+    until_settled(SYSTEM);
+    assert_eq!(cluster::pods(NAMESPACE, "app=details").len(), 2);
+    applied(NAMESPACE, &sample("bookinfo/networking/virtual-service-all-v1.yaml"));
+    let (_forward, mut browser) = shop::visit();
+    wait::until("a change reaches the proxies", CHANGE, || {
+        match reviews(&page(&mut browser, &[])?).as_str() {
+            "v1" => Ok(()),
+            other => Err(other.to_owned()),
+        }
+    });
+    drop(browser);
+    shop::without_rules();
+    scale(NAMESPACE, "details-v1", 1);
+    shop::all_served(shop::customers("after", Until::Pages(400)));
+}
