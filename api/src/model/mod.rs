@@ -20,6 +20,7 @@ pub mod tls;
 pub mod workload;
 
 pub mod matcher;
+pub mod port_set;
 
 /// One resource of any type, as xDS carries it.
 #[derive(Debug, Clone, PartialEq)]

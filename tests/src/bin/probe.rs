@@ -1,5 +1,5 @@
 //! Runs inside the node's network namespace for the tests: captures all frames, fetches a page, serves as an
-//! Envoy's agent, or serves malformed responses. Exists because a test process that entered another namespace could
+//! Envoy's agent, records and replays a control plane, or serves malformed responses. Exists because a test process that entered another namespace could
 //! not return without privileges.
 
 use std::io::{Read, Write};
@@ -28,8 +28,13 @@ fn main() {
             };
             tests::agent::serve(port.parse().expect("the port is a number"), files);
         }
+        ["record", address, node, to] => tests::recorded::record(address, node.as_ref(), to.as_ref()),
+        ["replay", port, from] => {
+            let port = port.parse().expect("the port is a number");
+            tests::recorded::replay(port, &tests::recorded::load(from.as_ref()));
+        }
         _ => panic!(
-            "usage: probe capture READY-FILE | get URL | ask FOLDER | origin HTTP1-PORT HTTP2-PORT | agent PORT [FOLDER NAME]"
+            "usage: probe capture READY-FILE | get URL | ask FOLDER | origin HTTP1-PORT HTTP2-PORT | agent PORT [FOLDER NAME] | record ADDRESS NODE-FILE FILE | replay PORT FILE"
         ),
     }
 }
