@@ -44,7 +44,7 @@ fn check(plane: Plane) {
     let there = reviews.pid();
     pair::join([(here, PAGE_ADDRESS), (there, REVIEWS_ADDRESS)], "9080,9090,9091,9092");
     let istiod = plane.start(here, folder);
-    let placed = [(&PAGE, here), (&REVIEWS, there), (&GATEWAY, there), (&RATINGS, here)];
+    let placed = [(&PAGE, here), (&REVIEWS, there), (&GATEWAY, there)];
     let started = placed.map(|(proxy, node)| plane.proxy(proxy, node, folder));
     for (proxy, node) in placed {
         proxy.until_configured(node);
@@ -53,13 +53,19 @@ fn check(plane: Plane) {
     routes_are_followed(here);
     policies_are_enforced(here);
     through_the_gateway(there);
-    for (proxy, server) in started {
-        assert_eq!(proxy.end().code, 0, "the proxy does not end well");
-        server.map(Running::end);
-    }
+    started.into_iter().for_each(end);
+    // Its listeners have the ports of the other sidecar.
+    let scoped = plane.proxy(&RATINGS, here, folder);
+    RATINGS.until_configured(here);
+    end(scoped);
     istiod.map(Istiod::end);
     reviews.end();
     page.end();
+}
+
+fn end((proxy, server): (Running, Option<Running>)) {
+    assert_eq!(proxy.end().code, 0, "the proxy does not end well");
+    server.map(Running::end);
 }
 
 /// Each side learns the other's identity over mutual TLS; opaque bytes pass too, also from a server that sends first.

@@ -59,7 +59,7 @@ pub(crate) const RATINGS: Proxy = Proxy {
     app: "ratings",
     account: "bookinfo-ratings",
     address: "10.9.0.5",
-    admin: 15002,
+    admin: 15200,
     port: 15012,
     ..REVIEWS
 };
@@ -72,7 +72,7 @@ pub(crate) const GATEWAY: Proxy = Proxy {
     address: REVIEWS_ADDRESS,
     certificate: "gateway",
     protocol: "DELTA_GRPC",
-    admin: 15001,
+    admin: 15100,
     port: 15011,
 };
 
