@@ -47,13 +47,15 @@ impl PortSet {
         let mut ranges = vec![];
         let mut next = 0;
         for range in &self.ranges {
-            if next < u32::from(*range.start()) {
-                ranges.push(short(next)..=range.start() - 1);
+            if let Ok(first) = u16::try_from(next)
+                && first < *range.start()
+            {
+                ranges.push(first..=range.start() - 1);
             }
             next = u32::from(*range.end()) + 1;
         }
-        if next <= u32::from(u16::MAX) {
-            ranges.push(short(next)..=u16::MAX);
+        if let Ok(first) = u16::try_from(next) {
+            ranges.push(first..=u16::MAX);
         }
         Self { ranges: ranges.into() }
     }
@@ -99,10 +101,6 @@ impl From<bool> for PortSet {
     fn from(all: bool) -> Self {
         if all { Self::all() } else { Self::none() }
     }
-}
-
-fn short(port: u32) -> u16 {
-    u16::try_from(port).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]

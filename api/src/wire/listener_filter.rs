@@ -88,7 +88,7 @@ fn predicate(wire: Predicate) -> Result<PortSet, Refusal> {
         Some(Rule::AnyMatch(true)) => Ok(PortSet::all()),
         // Envoy refuses `false` too.
         Some(Rule::AnyMatch(false)) => refuse("must be true").at("any_match"),
-        Some(Rule::DestinationPortRange(range)) => Ok(ports(&range)),
+        Some(Rule::DestinationPortRange(range)) => Ok(ports(range)),
         Some(Rule::NotMatch(inner)) => predicate(*inner).map(|set| set.complement()).at("not_match"),
         Some(Rule::OrMatch(set)) => match_set(set, PortSet::none(), PortSet::union).at("or_match"),
         Some(Rule::AndMatch(set)) => match_set(set, PortSet::all(), PortSet::intersection).at("and_match"),
@@ -108,7 +108,7 @@ fn match_set(
 }
 
 /// The ports from `start` on and before `end`.
-fn ports(range: &Int32Range) -> PortSet {
+fn ports(range: Int32Range) -> PortSet {
     let last = u16::try_from(range.end.saturating_sub(1).min(u16::MAX.into()));
     let first = u16::try_from(range.start.max(0));
     match (first, last) {

@@ -148,7 +148,9 @@ pub(super) fn listener(ports: &[InboundPort], settings: &InboundSettings) -> Lis
         inspect: Inspect {
             original_destination: true.into(),
             tls: inspected(&chains, |criteria| criteria.transport == Some(Transport::Tls)),
-            http: inspected(&chains, |criteria| criteria.application_protocols.iter().any(is_plain_http)),
+            http: inspected(&chains, |criteria| {
+                criteria.application_protocols.iter().any(|p| is_plain_http(p))
+            }),
             timeout: Some(settings.detection_timeout),
             continue_on_timeout: true,
         },
@@ -168,8 +170,8 @@ fn inspected(chains: &[FilterChain], needs: impl Fn(&ChainMatch) -> bool) -> Por
     of(false).intersection(&of(true).complement()).complement()
 }
 
-fn is_plain_http(protocol: &String) -> bool {
-    mesh_tls::plain_http(true).contains(&protocol.as_str())
+fn is_plain_http(protocol: &str) -> bool {
+    mesh_tls::plain_http(true).contains(&protocol)
 }
 
 /// The clusters of the application's ports, and those for undeclared ports.

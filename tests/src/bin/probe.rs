@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, recv, setsockopt, socket, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
+use tests::recorded;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,13 +29,17 @@ fn main() {
             };
             tests::agent::serve(port.parse().expect("the port is a number"), files);
         }
-        ["record", address, node, to] => tests::recorded::record(address, node.as_ref(), to.as_ref()),
-        ["replay", port, from] => {
-            let port = port.parse().expect("the port is a number");
-            tests::recorded::replay(port, &tests::recorded::load(from.as_ref()));
+        ["record", address, node, to] => recorded::record(address, node.as_ref(), to.as_ref()),
+        ["replay", port, from, ref stock @ ..] => {
+            let (port, recording) =
+                (port.parse().expect("the port is a number"), recorded::load(from.as_ref()));
+            recorded::replay(
+                port,
+                &if stock.is_empty() { recording } else { recorded::for_stock_envoy(recording) },
+            );
         }
         _ => panic!(
-            "usage: probe capture READY-FILE | get URL | ask FOLDER | origin HTTP1-PORT HTTP2-PORT | agent PORT [FOLDER NAME] | record ADDRESS NODE-FILE FILE | replay PORT FILE"
+            "usage: probe capture READY-FILE | get URL | ask FOLDER | origin HTTP1-PORT HTTP2-PORT | agent PORT [FOLDER NAME] | record ADDRESS NODE-FILE FILE | replay PORT FILE [stock]"
         ),
     }
 }

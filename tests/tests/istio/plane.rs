@@ -98,6 +98,30 @@ impl Plane {
         (wire::enter(node, &program::path("ostria-proxy"), &line), server)
     }
 
+    /// Starts an unmodified Envoy under a proxy's recording, with the servers of its recording and certificate.
+    pub(crate) fn envoy(proxy: &Proxy, node: u32, folder: &Path) -> [Running; 3] {
+        let tool = program::repository("deploy/tools/envoy");
+        let binary = Running::start(&tool, &[] as &[&str], &[]).finish(BUILD).text();
+        let from = proxy.recording().display().to_string();
+        let server =
+            wire::enter(node, Path::new(PROBE), &["replay", &proxy.port.to_string(), &from, "stock"]);
+        let shown = folder.display().to_string();
+        let agent = wire::enter(node, Path::new(PROBE), &["agent", "15099", &shown, proxy.certificate]);
+        let file = folder.join("envoy.json");
+        let mut text = bootstrap(proxy, ("127.0.0.1", proxy.port), folder);
+        // Envoy's static secrets are not those of SDS.
+        let fixed = &mut text["static_resources"];
+        fixed["secrets"] = json!([]);
+        let mut source = fixed["clusters"][0].clone();
+        source["name"] = json!("sds-grpc");
+        source["load_assignment"] = assignment("sds-grpc", ("127.0.0.1", 15099));
+        fixed["clusters"].as_array_mut().expect("it is a list").push(source);
+        std::fs::write(&file, text.to_string()).expect("the folder can be written");
+        let path = file.display().to_string();
+        let line = ["-c", &path, "--disable-hot-restart", "--concurrency", "1", "-l", "warning"];
+        [wire::enter(node, Path::new(binary.trim()), &line), server, agent]
+    }
+
     /// Records what istiod sends to these proxies.
     pub(crate) fn record(proxies: &[&Proxy]) {
         let holder = wire::alone(Path::new("sleep"), &["600"]);
@@ -180,9 +204,7 @@ fn bootstrap(proxy: &Proxy, (address, port): (&str, u16), folder: &Path) -> Valu
                     "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
                     "explicit_http_config": {"http2_protocol_options": {}},
                 }},
-                "load_assignment": {"cluster_name": "xds-grpc", "endpoints": [{"lb_endpoints": [
-                    {"endpoint": {"address": socket(address, port)}},
-                ]}]},
+                "load_assignment": assignment("xds-grpc", (address, port)),
             }],
             "secrets": [
                 {"name": "default", "tls_certificate":
@@ -192,6 +214,15 @@ fn bootstrap(proxy: &Proxy, (address, port): (&str, u16), folder: &Path) -> Valu
             ],
         },
     })
+}
+
+fn socket(address: &str, port: u16) -> Value {
+    json!({"socket_address": {"address": address, "port_value": port}})
+}
+
+fn assignment(cluster: &str, (address, port): (&str, u16)) -> Value {
+    let endpoint = json!({"endpoint": {"address": socket(address, port)}});
+    json!({"cluster_name": cluster, "endpoints": [{"lb_endpoints": [endpoint]}]})
 }
 
 /// The text of a file, for a name that only dynamic resources use.

@@ -4,6 +4,10 @@
 //! A recording is a file of length-delimited `DeltaDiscoveryResponse` messages, one for each type, with the resources
 //! in the order of their names.
 
+mod stock;
+
+pub use stock::for_stock_envoy;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
