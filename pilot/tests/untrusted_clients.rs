@@ -7,6 +7,7 @@ use api::model::Kind;
 use api::process::channel;
 use api::wire::xds::{DeltaDiscoveryRequest, Node, NodeInfo};
 use api::xds::connect::Stream;
+use api::xds::server::Mode;
 use serde_json::json;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -65,7 +66,7 @@ impl Pilot {
 
     async fn stream(&self, first: DeltaDiscoveryRequest) -> Result<Stream, tonic::Status> {
         let channel = channel::lazy(&format!("127.0.0.1:{}", self.grpc), None).unwrap();
-        Stream::open(channel, tonic::metadata::MetadataMap::new(), vec![first]).await
+        Stream::open(channel, tonic::metadata::MetadataMap::new(), vec![first], Mode::Delta).await
     }
 
     /// The status of an HTTP response.

@@ -24,6 +24,35 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[test]
+fn istios_headers_of_peer_metadata_end_at_the_proxy() {
+    run(async {
+        let address = upstream(|_, mut client| async move {
+            let head = client.head().await;
+            let metadata = "x-envoy-peer-metadata: CAE=\r\nx-envoy-peer-metadata-id: sidecar~x\r\n";
+            let length = head.len();
+            client
+                .send(&format!("HTTP/1.1 200 OK\r\n{metadata}content-length: {length}\r\n\r\n{head}"))
+                .await;
+        })
+        .await;
+        for (filters, kept) in
+            [(vec![Filter::PeerMetadata, Filter::Router], false), (vec![Filter::Router], true)]
+        {
+            let mut http = http(routes(vec![route(forward("c"))]));
+            http.filters = filters.into_iter().map(HttpFilter::from).collect();
+            let proxy = Proxy::start(simple(http, cluster("c", &[address])));
+            let mut client = proxy.connect().await;
+            client
+                .send("GET / HTTP/1.1\r\nhost: app\r\nx-envoy-peer-metadata: AAA\r\nx-envoy-peer-metadata-id: forged\r\n\r\n")
+                .await;
+            let response = client.response().await;
+            assert_eq!(response.body.contains("x-envoy-peer-metadata"), kept, "{}", response.body);
+            assert_eq!(response.head.contains("x-envoy-peer-metadata"), kept, "{}", response.head);
+        }
+    });
+}
+
+#[test]
 fn requests_reach_the_upstream_and_share_its_connection() {
     run(async {
         let proxy = in_front_of(echo().await);
@@ -368,12 +397,39 @@ fn faults_delay_and_abort() {
 }
 
 #[test]
+fn copies_of_requests_have_the_host_that_the_route_wants() {
+    run(async {
+        for (keep_host, host) in [(true, "app:80"), (false, "app-shadow:80")] {
+            let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+            let copy = upstream(move |_, mut client| {
+                let sender = sender.clone();
+                async move {
+                    let _ = sender.send(client.head().await);
+                }
+            })
+            .await;
+            let fraction = Fraction { numerator: 100, denominator: 100 };
+            let mut way = forward("c");
+            way.mirrors = vec![Mirror { cluster: "copy".into(), fraction, keep_host }];
+            let mut resources = simple(http(routes(vec![route(way)])), cluster("c", &[echo().await]));
+            resources.push(Resource::Cluster(Box::new(cluster("copy", &[copy]))));
+            let proxy = Proxy::start(resources);
+            let mut client = proxy.connect().await;
+            client.send("GET / HTTP/1.1\r\nhost: app:80\r\n\r\n").await;
+            assert_eq!(client.response().await.status, 200);
+            let head = receiver.recv().await.unwrap();
+            assert!(head.to_ascii_lowercase().contains(&format!("host: {host}\r\n")), "{head}");
+        }
+    });
+}
+
+#[test]
 fn copies_of_requests_count_and_are_limited_like_any_request() {
     run(async {
         let fraction = Fraction { numerator: 100, denominator: 100 };
         let mut way = forward("c");
         let copies = ["copy", "full", "closed"];
-        way.mirrors = copies.map(|to| Mirror { cluster: to.into(), fraction }).into();
+        way.mirrors = copies.map(|to| Mirror { cluster: to.into(), fraction, keep_host: true }).into();
         let closed = tests::port::Refusing::new();
         let mut full = cluster("full", &[echo().await]);
         full.limits.max_requests = 0;

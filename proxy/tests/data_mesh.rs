@@ -455,8 +455,13 @@ fn inspecting(address: SocketAddr, permissive: bool, idle: Option<Duration>) -> 
     let mut resources = inbound(address, UpstreamHttp::Http1);
     let Resource::Listener(listener) = &mut resources[1] else { panic!("a listener") };
     let timeout = Some(BRIEF);
-    listener.inspect =
-        Inspect { original_destination: false, tls: true, http: true, timeout, continue_on_timeout: true };
+    listener.inspect = Inspect {
+        original_destination: false.into(),
+        tls: true.into(),
+        http: true.into(),
+        timeout,
+        continue_on_timeout: true,
+    };
     let Protocol::Http(http) = &mut listener.chains[0].protocol else { panic!("HTTP") };
     http.idle_timeout = idle;
     let mut plain = chain("plain", listener.chains[0].protocol.clone());

@@ -7,6 +7,7 @@ mod data;
 use api::model::Resource;
 use api::model::authorization::{Action, Authorization, Permission, Policy, Principal};
 use api::model::listener::{ChainMatch, Inspect, Listener, Protocol, Transport};
+use api::model::port_set::PortSet;
 use data::*;
 use proxy::snapshot::Update;
 use std::net::SocketAddr;
@@ -29,9 +30,9 @@ fn a_server_may_send_the_first_bytes() {
         .await;
         let mut listener = listener(tcp("c"));
         listener.inspect = Inspect {
-            original_destination: false,
-            tls: true,
-            http: true,
+            original_destination: false.into(),
+            tls: true.into(),
+            http: true.into(),
             timeout: Some(Duration::from_millis(50)),
             continue_on_timeout: true,
         };
@@ -46,11 +47,31 @@ fn a_server_may_send_the_first_bytes() {
 }
 
 #[test]
+fn a_port_whose_inspection_is_disabled_waits_for_no_bytes() {
+    run(async {
+        let address = upstream(|_, mut client| async move {
+            client.send("220 ready\r\n").await;
+            client.rest().await;
+        })
+        .await;
+        let mut listener = listener(tcp("c"));
+        // Only port 0, which no connection has, is inspected, without a timeout.
+        let nowhere: PortSet = [0].into_iter().collect();
+        listener.inspect = Inspect { tls: nowhere.clone(), http: nowhere, ..Inspect::default() };
+        let proxy = Proxy::start(through(listener, address));
+        let mut client = proxy.connect().await;
+        let mut greeting = [0; 11];
+        client.0.read_exact(&mut greeting).await.unwrap();
+        assert_eq!(&greeting, b"220 ready\r\n");
+    });
+}
+
+#[test]
 fn a_silent_client_is_closed_where_its_first_bytes_are_required() {
     run(async {
         let mut listener = listener(tcp("c"));
         listener.inspect =
-            Inspect { tls: true, timeout: Some(Duration::from_millis(50)), ..Inspect::default() };
+            Inspect { tls: true.into(), timeout: Some(Duration::from_millis(50)), ..Inspect::default() };
         let proxy = Proxy::start(through(listener, echo().await));
         let mut client = proxy.connect().await;
         client.0.write_all(&[22, 3, 1]).await.unwrap();
@@ -110,8 +131,12 @@ fn filter_chains_are_selected_by_the_clients_first_bytes() {
     run(async {
         let (plain, named) = (echo().await, echo().await);
         let mut listener = listener(tcp("plain"));
-        listener.inspect =
-            Inspect { tls: true, http: true, timeout: Some(Duration::from_secs(5)), ..Inspect::default() };
+        listener.inspect = Inspect {
+            tls: true.into(),
+            http: true.into(),
+            timeout: Some(Duration::from_secs(5)),
+            ..Inspect::default()
+        };
         let criteria = |transport, protocols: &[&str]| ChainMatch {
             transport: Some(transport),
             application_protocols: protocols.iter().map(|p| (*p).to_owned()).collect(),

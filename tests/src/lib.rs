@@ -11,11 +11,14 @@ pub mod origin;
 pub mod plane;
 
 pub mod load;
+pub mod pair;
+
 pub mod wire;
 
 pub mod twin;
 
 pub mod agent;
+pub mod recorded;
 pub mod browser;
 pub mod metrics;
 pub mod remains;
@@ -25,6 +28,7 @@ pub mod request;
 pub mod port;
 pub mod program;
 
+pub mod certificates;
 pub mod cleanup;
 
 pub mod wait;

@@ -6,6 +6,7 @@ use super::access_log::{AccessLog, LogFormat};
 use super::authorization::Authorization;
 use super::filter::{Filter, HttpFilter};
 use super::matcher::{HeaderMatch, HeaderMutations};
+use super::port_set::PortSet;
 use super::route::{ClusterChoice, RouteConfiguration};
 use super::tls::DownstreamTls;
 use ipnet::IpNet;
@@ -46,15 +47,16 @@ pub enum Direction {
     Outbound,
 }
 
-/// What is inspected before a filter chain is chosen (Envoy's listener filters).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+/// What is inspected before a filter chain is chosen (Envoy's listener filters), and for which destination ports. A port
+/// of a filter's `filter_disabled` is not in its set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Inspect {
-    /// Ask the kernel for the original destination.
-    pub original_destination: bool,
+    /// Ask the kernel for the original destination. The port is that of the listener.
+    pub original_destination: PortSet,
     /// Peek at a TLS ClientHello for SNI and ALPN.
-    pub tls: bool,
+    pub tls: PortSet,
     /// Peek for an HTTP/1 request line or HTTP/2 preface.
-    pub http: bool,
+    pub http: PortSet,
     /// Stop peeking after this; `None`: wait for ever.
     pub timeout: Option<Duration>,
     /// After the timeout, continue as with an unknown protocol (server-first protocols) instead of closing.

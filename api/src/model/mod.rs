@@ -20,9 +20,11 @@ pub mod tls;
 pub mod workload;
 
 pub mod matcher;
+pub mod port_set;
 
 /// One resource of any type, as xDS carries it.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "routes, nearly as large, are as many as listeners")]
 pub enum Resource {
     /// LDS.
     Listener(listener::Listener),

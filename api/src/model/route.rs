@@ -236,6 +236,8 @@ pub struct Mirror {
     pub cluster: String,
     /// Share of requests.
     pub fraction: Fraction,
+    /// Whether copies keep the request's host; otherwise `-shadow` is appended to it.
+    pub keep_host: bool,
 }
 
 /// Where the key of a consistent hash comes from.

@@ -2,6 +2,7 @@
 
 use super::any::pack_in_order;
 use super::matcher::{header, path, string, wire_header, wire_path, wire_string};
+use super::path_template;
 use super::refusal::{At, Refusal, each, nothing_left, optional, refuse};
 use super::scalar::{cidr, enumeration, port, wire_cidr};
 use super::stable::RBAC_FILTER;
@@ -109,7 +110,9 @@ fn permission(wire: wire::Permission) -> Result<Permission, Refusal> {
         }
         Some(Rule::Metadata(_)) => return Err(Refusal::unsupported("metadata")),
         Some(Rule::Matcher(_)) => return Err(Refusal::unsupported("matcher")),
-        Some(Rule::UriTemplate(_)) => return Err(Refusal::unsupported("uri_template")),
+        Some(Rule::UriTemplate(template)) => {
+            Permission::Path(path_template::decode(template.typed_config).at("uri_template")?)
+        }
         Some(Rule::SourcedMetadata(_)) => return Err(Refusal::unsupported("sourced_metadata")),
         None => return refuse("has no rule"),
     })

@@ -204,6 +204,7 @@ fn mirror(mut wire: RequestMirrorPolicy) -> Result<Mirror, Refusal> {
         cluster: take(&mut wire.cluster),
         fraction: optional(wire.runtime_fraction.take(), "runtime_fraction", runtime_fraction)?
             .unwrap_or(ALL),
+        keep_host: take(&mut wire.disable_shadow_host_suffix_append),
     };
     nothing_left(&wire)?;
     Ok(found)
@@ -213,6 +214,7 @@ fn wire_mirror(model: &Mirror) -> RequestMirrorPolicy {
     RequestMirrorPolicy {
         cluster: model.cluster.clone(),
         runtime_fraction: Some(wire_runtime_fraction(model.fraction)),
+        disable_shadow_host_suffix_append: model.keep_host,
         ..RequestMirrorPolicy::default()
     }
 }

@@ -11,6 +11,7 @@ use crate::model::filter::fault::{AbortStatus, Fault, FaultAbort, FaultDelay};
 use crate::model::filter::{Filter, FilterOverride, HttpFilter};
 use crate::model::listener::*;
 use crate::model::matcher::*;
+use crate::model::port_set::PortSet;
 use crate::model::route::*;
 use crate::model::secret::{Secret, SecretContent};
 use crate::model::tls::*;
@@ -131,9 +132,9 @@ fn inbound() -> Listener {
         direction: Direction::Inbound,
         use_original_destination: false,
         inspect: Inspect {
-            original_destination: true,
-            tls: true,
-            http: true,
+            original_destination: true.into(),
+            tls: [9090, 9100, 9101].into_iter().collect::<PortSet>().complement(),
+            http: [9080].into_iter().collect::<PortSet>().complement(),
             timeout: None,
             continue_on_timeout: true,
         },
@@ -276,7 +277,7 @@ fn outbound() -> Listener {
         direction: Direction::Outbound,
         use_original_destination: false,
         inspect: Inspect {
-            http: true,
+            http: true.into(),
             timeout: Some(Duration::from_millis(100)),
             continue_on_timeout: true,
             ..Inspect::default()
@@ -315,7 +316,11 @@ fn reviews_routes() -> RouteConfiguration {
     let everything = Forward {
         clusters: ClusterChoice::Weighted(vec![weighted("v1", 90), weighted("v3", 10)]),
         retry: Some(retry()),
-        mirrors: vec![Mirror { cluster: "shadow".into(), fraction: Fraction::from_percent(12.5) }],
+        mirrors: vec![Mirror {
+            cluster: "shadow".into(),
+            fraction: Fraction::from_percent(12.5),
+            keep_host: true,
+        }],
         hash: vec![HashKey::Cookie { name: "user".into(), path: "/".into(), ttl: Some(Duration::ZERO) }],
         ..Forward::to("")
     };

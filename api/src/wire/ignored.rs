@@ -35,6 +35,7 @@ const SOCKET_TUNING: &str = "tunes Envoy's sockets, threads or buffers";
 const KEPT_BODY: &str = "a body of at most 1 MiB is kept for a retry or a mirror, whatever is configured";
 pub(super) const SPANS: &str = "tracing is not supported; trace headers are forwarded unchanged";
 pub(super) const RUNTIME_KEY: &str = "there is no runtime, so the default value applies";
+const SLOW_START: &str = "an endpoint gets its whole share of the requests at once";
 const DNS_QUERIES: &str = "tunes Envoy's resolver; ours queries each server once, with a timeout of 2 s";
 const FLOODS: &str = "limits on floods are constants (docs/limits.md)";
 const RESUMPTION: &str = "sessions are resumed for an hour at most, until a certificate or root changes";
@@ -206,6 +207,16 @@ pub(super) const IGNORED: &[OfMessage] = &[
             field(49, "track_cluster_stats", METRIC_NAME),
             field(50, "preconnect_policy", "connections are made when requests need them"),
         ],
+    ),
+    ("envoy.config.cluster.v3.RoundRobinLbConfig", &[field(1, "slow_start_config", SLOW_START)]),
+    ("envoy.config.cluster.v3.LeastRequestLbConfig", &[field(3, "slow_start_config", SLOW_START)]),
+    (
+        "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
+        &[field(1, "slow_start_config", SLOW_START)],
+    ),
+    (
+        "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
+        &[field(3, "slow_start_config", SLOW_START)],
     ),
     ("envoy.config.cluster.v3.Thresholds", &[field(6, "track_remaining", METRIC_NAME)]),
     (

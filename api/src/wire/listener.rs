@@ -4,26 +4,21 @@ use super::any::{config_type, pack, pack_in_order, typed};
 use super::istio::{METADATA_EXCHANGE, STATS};
 use super::refusal::{At, Refusal, each, nothing_left, optional, refuse, required};
 use super::scalar::{
-    cidr, enumeration, limit, port, socket, truth, wire_cidr, wire_limit, wire_number, wire_socket,
-    wire_truth,
+    cidr, enumeration, port, socket, truth, wire_cidr, wire_number, wire_socket, wire_truth,
 };
 use super::stable::CONNECTION;
 use super::target::Target;
 use super::xds::Any;
-use super::{authorization, connection, tcp, tls};
+use super::{authorization, connection, listener_filter, tcp, tls};
 use crate::model::authorization::Authorization;
-use crate::model::listener::{ChainMatch, Direction, FilterChain, Inspect, Listener, Protocol, Transport};
+use crate::model::listener::{ChainMatch, Direction, FilterChain, Listener, Protocol, Transport};
 use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
 use envoy_types::pb::envoy::config::listener::v3 as wire;
-use envoy_types::pb::envoy::extensions::filters::listener::http_inspector::v3::HttpInspector;
-use envoy_types::pb::envoy::extensions::filters::listener::original_dst::v3::OriginalDst;
-use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 use envoy_types::pb::envoy::extensions::filters::network::rbac::v3::Rbac;
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
 use prost::Name;
 use std::mem::take;
-use std::time::Duration;
 
 pub(super) fn decode(mut wire: wire::Listener) -> Result<Listener, Refusal> {
     if wire.api_listener.is_some() {
@@ -34,7 +29,7 @@ pub(super) fn decode(mut wire: wire::Listener) -> Result<Listener, Refusal> {
         TrafficDirection::Inbound => Direction::Inbound,
         TrafficDirection::Outbound => Direction::Outbound,
     };
-    let inspect = inspect(&mut wire)?;
+    let inspect = listener_filter::decode(&mut wire)?;
     if !truth(wire.transparent, true) {
         wire.transparent = None;
     }
@@ -59,61 +54,17 @@ pub(super) fn encode(model: &Listener, target: Target) -> wire::Listener {
         Direction::Outbound => TrafficDirection::Outbound,
     };
     let chain = |c: &FilterChain| wire_chain(c, model.direction, target);
-    wire::Listener {
+    let listener = wire::Listener {
         name: model.name.clone(),
         address: Some(wire_socket(model.address)),
         bind_to_port: wire_truth(model.bind_to_port, true),
         traffic_direction: direction.into(),
         use_original_dst: wire_truth(model.use_original_destination, false),
-        listener_filters: wire_inspect(model.inspect),
-        listener_filters_timeout: wire_limit(model.inspect.timeout, INSPECT_TIMEOUT),
-        continue_on_listener_filters_timeout: model.inspect.continue_on_timeout,
         filter_chains: model.chains.iter().map(chain).collect(),
         default_filter_chain: model.default_chain.as_ref().map(chain),
         ..wire::Listener::default()
-    }
-}
-
-fn inspect(wire: &mut wire::Listener) -> Result<Inspect, Refusal> {
-    let mut found = Inspect {
-        timeout: limit(wire.listener_filters_timeout.take(), "listener_filters_timeout", INSPECT_TIMEOUT)?,
-        continue_on_timeout: take(&mut wire.continue_on_listener_filters_timeout),
-        ..Inspect::default()
     };
-    each(take(&mut wire.listener_filters), "listener_filters", |filter| listener_filter(filter, &mut found))?;
-    Ok(found)
-}
-
-fn listener_filter(mut filter: wire::ListenerFilter, found: &mut Inspect) -> Result<(), Refusal> {
-    let name = take(&mut filter.name);
-    let Some(wire::listener_filter::ConfigType::TypedConfig(config)) = filter.config_type.take() else {
-        return required(None, "typed_config");
-    };
-    nothing_left(&filter)?;
-    let kind = config_type(&config)?;
-    if kind == OriginalDst::full_name() {
-        found.original_destination = true;
-    } else if kind == TlsInspector::full_name() {
-        nothing_left(&typed::<TlsInspector>(&config)?).at("typed_config")?;
-        found.tls = true;
-    } else if kind == HttpInspector::full_name() {
-        found.http = true;
-    } else {
-        return refuse(format!("listener filter {name} ({kind}) is not supported"));
-    }
-    Ok(())
-}
-
-fn wire_inspect(model: Inspect) -> Vec<wire::ListenerFilter> {
-    let filter = |name: &str, config| wire::ListenerFilter {
-        name: format!("envoy.filters.listener.{name}"),
-        config_type: Some(wire::listener_filter::ConfigType::TypedConfig(config)),
-        ..wire::ListenerFilter::default()
-    };
-    let original = model.original_destination.then(|| filter("original_dst", pack(&OriginalDst {})));
-    let tls = model.tls.then(|| filter("tls_inspector", pack(&TlsInspector::default())));
-    let http = model.http.then(|| filter("http_inspector", pack(&HttpInspector {})));
-    original.into_iter().chain(tls).chain(http).collect()
+    listener_filter::encode(&model.inspect, listener)
 }
 
 fn chain(mut wire: wire::FilterChain) -> Result<FilterChain, Refusal> {
@@ -239,5 +190,3 @@ where
     let message = typed(config)?;
     decode(message).at("typed_config")
 }
-
-const INSPECT_TIMEOUT: Option<Duration> = Some(Duration::from_secs(15));

@@ -10,6 +10,7 @@ pub mod json;
 mod listener;
 
 mod connection;
+mod listener_filter;
 mod tcp;
 
 mod cluster;
@@ -32,6 +33,7 @@ mod endpoint;
 mod secret;
 mod tls;
 mod matcher;
+mod path_template;
 mod workload;
 
 mod source;

@@ -10,6 +10,7 @@ use crate::model::tls::{
     CertificateSource, DownstreamTls, RootSource, SanKind, SanMatch, TlsParameters, TlsVersion, UpstreamTls,
     Validation,
 };
+use crate::name::SYSTEM_ROOTS;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::core::v3::transport_socket::ConfigType;
 use envoy_types::pb::envoy::config::core::v3::{DataSource, TransportSocket};
@@ -120,11 +121,7 @@ fn common(mut wire: wire::CommonTlsContext) -> Result<TlsParameters, Refusal> {
     nothing_left(&parameters).at("tls_params")?;
     let mut certificates = each(take(&mut wire.tls_certificates), "tls_certificates", certificate)?;
     let secrets = take(&mut wire.tls_certificate_sds_secret_configs);
-    certificates.extend(
-        each(secrets, "tls_certificate_sds_secret_configs", secret_name)?
-            .into_iter()
-            .map(CertificateSource::Sds),
-    );
+    certificates.extend(each(secrets, "tls_certificate_sds_secret_configs", certificate_secret)?);
     let validation = validation(wire.validation_context_type.take())?;
     let alpn = take(&mut wire.alpn_protocols);
     nothing_left(&wire)?;
@@ -211,6 +208,31 @@ fn secret_name(wire: wire::SdsSecretConfig) -> Result<String, Refusal> {
     Ok(wire.name)
 }
 
+/// A certificate by the name of its secret. Istio's agent, which stands beside the proxy, serves files under names that
+/// contain their paths; this proxy reads them itself.
+fn certificate_secret(wire: wire::SdsSecretConfig) -> Result<CertificateSource, Refusal> {
+    let name = secret_name(wire)?;
+    match name.strip_prefix("file-cert:").map(|files| files.split('~').collect::<Vec<_>>()) {
+        None => Ok(CertificateSource::Sds(name)),
+        Some(files) => match files[..] {
+            [certificate, key] => {
+                Ok(CertificateSource::Files { certificate: certificate.to_owned(), key: key.to_owned() })
+            }
+            _ => refuse("must be file-cert:CERTIFICATE~KEY").at("name"),
+        },
+    }
+}
+
+/// Trust anchors by the name of their secret, as for certificates. `system` stands for the machine's own.
+fn roots_secret(wire: wire::SdsSecretConfig) -> Result<RootSource, Refusal> {
+    let name = secret_name(wire)?;
+    Ok(match name.strip_prefix("file-root:") {
+        None => RootSource::Sds(name),
+        Some("system") => RootSource::File(SYSTEM_ROOTS.to_owned()),
+        Some(path) => RootSource::File(path.to_owned()),
+    })
+}
+
 fn wire_secret(name: &str) -> wire::SdsSecretConfig {
     wire::SdsSecretConfig { name: name.to_owned(), sds_config: Some(source::of_secret(name)) }
 }
@@ -223,8 +245,8 @@ fn validation(wire: Option<ValidationContextType>) -> Result<Option<Validation>,
             validation_context(context).at("validation_context")?
         }
         Some(ValidationContextType::ValidationContextSdsSecretConfig(secret)) => {
-            let name = secret_name(secret).at("validation_context_sds_secret_config")?;
-            Validation { roots: RootSource::Sds(name), subject_alt_names: vec![] }
+            let roots = roots_secret(secret).at("validation_context_sds_secret_config")?;
+            Validation { roots, subject_alt_names: vec![] }
         }
         Some(ValidationContextType::CombinedValidationContext(both)) => {
             combined(both).at("combined_validation_context")?
@@ -248,12 +270,12 @@ fn combined(mut wire: CombinedCertificateValidationContext) -> Result<Validation
     let given = validation_context(given).at("default_validation_context")?;
     let secret =
         required(wire.validation_context_sds_secret_config.take(), "validation_context_sds_secret_config")?;
-    let name = secret_name(secret).at("validation_context_sds_secret_config")?;
+    let roots = roots_secret(secret).at("validation_context_sds_secret_config")?;
     if given.roots != RootSource::None {
         return Err(Refusal::unsupported("trusted_ca")).at("default_validation_context");
     }
     nothing_left(&wire)?;
-    Ok(Validation { roots: RootSource::Sds(name), subject_alt_names: given.subject_alt_names })
+    Ok(Validation { roots, subject_alt_names: given.subject_alt_names })
 }
 
 /// A validation context in the configuration itself. Without trust anchors, no chain is verified.
@@ -386,3 +408,25 @@ fn inline(text: &str) -> DataSource {
 }
 
 const TLS: &str = "envoy.transport_sockets.tls";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(name: &str) -> wire::SdsSecretConfig {
+        wire::SdsSecretConfig { name: name.into(), sds_config: Some(source::of_secret("default")) }
+    }
+
+    #[test]
+    fn names_of_files_are_read_as_files() {
+        let certificate = |name| certificate_secret(config(name)).map_err(|refusal| refusal.path());
+        let files = CertificateSource::Files { certificate: "/a/tls.crt".into(), key: "/a/tls.key".into() };
+        assert_eq!(certificate("file-cert:/a/tls.crt~/a/tls.key"), Ok(files));
+        assert_eq!(certificate("default"), Ok(CertificateSource::Sds("default".into())));
+        assert_eq!(certificate("file-cert:/a/tls.crt"), Err("name".into()));
+        let roots = |name| roots_secret(config(name)).map_err(|refusal| refusal.path());
+        assert_eq!(roots("ROOTCA"), Ok(RootSource::Sds("ROOTCA".into())));
+        assert_eq!(roots("file-root:/a/ca.pem"), Ok(RootSource::File("/a/ca.pem".into())));
+        assert_eq!(roots("file-root:system"), Ok(RootSource::File(SYSTEM_ROOTS.into())));
+    }
+}

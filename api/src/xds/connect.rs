@@ -1,7 +1,12 @@
-//! One delta stream to a server: opens it and transports messages in both directions. The caller reconnects and
-//! interprets the messages.
+//! One stream to a server, in either form of the protocol: opens it and transports messages in both directions. The
+//! caller, which knows only the delta form, reconnects and interprets the messages.
 
-use crate::wire::xds::{AggregatedDiscoveryServiceClient, DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+use super::server::Mode;
+use super::sotw::Sotw;
+use crate::wire::xds::{
+    AggregatedDiscoveryServiceClient, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest,
+    DiscoveryResponse,
+};
 use tokio::sync::mpsc;
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, Bytes, StdError};
@@ -10,9 +15,12 @@ use tonic::{Request, Status, Streaming};
 
 /// An open stream.
 #[derive(Debug)]
-pub struct Stream {
-    requests: mpsc::UnboundedSender<DeltaDiscoveryRequest>,
-    responses: Streaming<DeltaDiscoveryResponse>,
+pub struct Stream(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Delta(mpsc::UnboundedSender<DeltaDiscoveryRequest>, Streaming<DeltaDiscoveryResponse>),
+    Sotw(mpsc::UnboundedSender<DiscoveryRequest>, Streaming<DiscoveryResponse>, Sotw),
 }
 
 impl Stream {
@@ -22,6 +30,7 @@ impl Stream {
         channel: T,
         metadata: MetadataMap,
         first: Vec<DeltaDiscoveryRequest>,
+        mode: Mode,
     ) -> Result<Self, Status>
     where
         T: tonic::client::GrpcService<Body>,
@@ -29,35 +38,67 @@ impl Stream {
         T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
         <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
     {
-        let (requests, outgoing) = mpsc::unbounded_channel();
-        for request in first {
-            // The receiver is still in this function, so sending cannot fail.
-            let _ = requests.send(request);
-        }
-        let outgoing = tokio_stream_of(outgoing);
-        let mut request = Request::new(outgoing);
-        *request.metadata_mut() = metadata;
         let mut client =
             AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
-        let responses = client.delta_aggregated_resources(request).await?.into_inner();
-        Ok(Self { requests, responses })
+        match mode {
+            Mode::Delta => {
+                let (requests, request) = outgoing(metadata, first);
+                let responses = client.delta_aggregated_resources(request).await?.into_inner();
+                Ok(Self(Inner::Delta(requests, responses)))
+            }
+            Mode::Sotw => {
+                let mut translation = Sotw::default();
+                let first = first.into_iter().filter_map(|request| translation.request(request));
+                let (requests, request) = outgoing(metadata, first);
+                let responses = client.stream_aggregated_resources(request).await?.into_inner();
+                Ok(Self(Inner::Sotw(requests, responses, translation)))
+            }
+        }
     }
 
     /// Sends a request. If the stream has ended, `next` reports it.
-    pub fn send(&self, request: DeltaDiscoveryRequest) {
-        let _ = self.requests.send(request);
+    pub fn send(&mut self, request: DeltaDiscoveryRequest) {
+        match &mut self.0 {
+            Inner::Delta(requests, _) => {
+                let _ = requests.send(request);
+            }
+            Inner::Sotw(requests, _, translation) => {
+                if let Some(request) = translation.request(request) {
+                    let _ = requests.send(request);
+                }
+            }
+        }
     }
 
     /// The next response; `None`: the server ended the stream.
     pub async fn next(&mut self) -> Result<Option<DeltaDiscoveryResponse>, Status> {
-        self.responses.message().await
+        match &mut self.0 {
+            Inner::Delta(_, responses) => responses.message().await,
+            Inner::Sotw(_, responses, translation) => loop {
+                let Some(response) = responses.message().await? else { return Ok(None) };
+                // A response of a type that was never requested needs no reply.
+                if let Some(response) = translation.response(response) {
+                    return Ok(Some(response));
+                }
+            },
+        }
     }
 }
 
-fn tokio_stream_of(
-    mut receiver: mpsc::UnboundedReceiver<DeltaDiscoveryRequest>,
-) -> impl futures_util::Stream<Item = DeltaDiscoveryRequest> {
-    futures_util::stream::poll_fn(move |context| receiver.poll_recv(context))
+/// A request that streams the messages sent to a channel, beginning with `first`.
+fn outgoing<M: Send + 'static>(
+    metadata: MetadataMap,
+    first: impl IntoIterator<Item = M>,
+) -> (mpsc::UnboundedSender<M>, Request<impl futures_util::Stream<Item = M> + Send + 'static>) {
+    let (requests, mut receiver) = mpsc::unbounded_channel();
+    for request in first {
+        // The receiver is still in this function, so sending cannot fail.
+        let _ = requests.send(request);
+    }
+    let stream = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
+    let mut request = Request::new(stream);
+    *request.metadata_mut() = metadata;
+    (requests, request)
 }
 
 /// Bytes of a message. The configuration of ten thousand services fits.

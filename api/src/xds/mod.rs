@@ -21,14 +21,15 @@
 //! endpoints of a cluster, would block updates for ever; `is_holding_back` and `release` end this wait.
 //!
 //! # Subscribing
-//! `client::Client` keeps what is subscribed to and what has arrived (delta only); `connect::Stream` carries its
-//! messages. `accept` is the service as callers without identity may use it.
+//! `client::Client` keeps what is subscribed to and what has arrived; `connect::Stream` carries its messages, which
+//! `sotw::Sotw` translates for a control plane without the delta protocol. `accept` is the service as callers without identity may use it.
 
 pub mod accept;
 pub mod connect;
 
 pub mod client;
 pub mod server;
+pub mod sotw;
 
 pub mod offer;
 pub mod table;

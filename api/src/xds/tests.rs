@@ -4,10 +4,12 @@
 use super::client::Client;
 use super::offer::{Offer, Resources};
 use super::server::{Mode, Request, Response, Session};
+use super::sotw::Sotw;
 use super::table::Offered;
 use crate::model::Kind;
 use crate::wire::xds::{Any, DeltaDiscoveryRequest, DeltaDiscoveryResponse, NodeInfo};
 use proptest::prelude::*;
+use prost::Message;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// One event.
@@ -26,25 +28,47 @@ enum Step {
 }
 
 struct World {
+    mode: Mode,
     offer: Resources,
     session: Session,
     client: Client,
-    up: VecDeque<DeltaDiscoveryRequest>,
-    down: VecDeque<DeltaDiscoveryResponse>,
+    translation: Sotw,
+    up: VecDeque<Request>,
+    down: VecDeque<Response>,
     received: BTreeMap<Kind, BTreeMap<String, Vec<u8>>>,
 }
 
 impl World {
-    fn new() -> Self {
-        let mut client = Client::new(NodeInfo::default(), &[Kind::Cluster, Kind::Listener]);
-        let up = client.connected().into();
-        Self {
+    fn new(mode: Mode) -> Self {
+        let mut world = Self {
+            mode,
             offer: configuration(&[], 0),
-            session: Session::new(Mode::Delta),
-            client,
-            up,
+            session: Session::new(mode),
+            client: Client::new(NodeInfo::default(), &[Kind::Cluster, Kind::Listener]),
+            translation: Sotw::default(),
+            up: VecDeque::new(),
             down: VecDeque::new(),
             received: BTreeMap::new(),
+        };
+        world.connect();
+        world
+    }
+
+    fn connect(&mut self) {
+        self.session = Session::new(self.mode);
+        self.translation = Sotw::default();
+        self.up.clear();
+        let requests = self.client.connected();
+        self.ask(requests);
+    }
+
+    fn ask(&mut self, requests: impl IntoIterator<Item = DeltaDiscoveryRequest>) {
+        for request in requests {
+            let request = match self.mode {
+                Mode::Delta => Some(Request::Delta(request)),
+                Mode::Sotw => self.translation.request(request).map(Request::Sotw),
+            };
+            self.up.extend(request);
         }
     }
 
@@ -57,19 +81,22 @@ impl World {
             }
             Step::ServerReads => {
                 if let Some(request) = self.up.pop_front() {
-                    let responses = self.session.request(Request::Delta(request), &self.offer);
+                    let responses = self.session.request(request, &self.offer);
                     self.send(responses);
                 }
             }
             Step::ClientReads => {
                 if let Some(response) = self.down.pop_front() {
-                    self.apply(response);
+                    let response = match self.mode {
+                        Mode::Delta => response.into_delta(),
+                        Mode::Sotw => response.into_sotw().and_then(|r| self.translation.response(r)),
+                    };
+                    self.apply(response.expect("only what was asked for is sent"));
                 }
             }
             Step::Reconnect => {
                 self.down.clear();
-                self.session = Session::new(Mode::Delta);
-                self.up = self.client.connected().into();
+                self.connect();
             }
             Step::Release => {
                 let responses = self.session.release(&self.offer);
@@ -79,7 +106,7 @@ impl World {
     }
 
     fn send(&mut self, responses: Vec<Response>) {
-        self.down.extend(responses.into_iter().filter_map(Response::into_delta));
+        self.down.extend(responses);
     }
 
     fn apply(&mut self, response: DeltaDiscoveryResponse) {
@@ -97,12 +124,14 @@ impl World {
             |kind: Kind| self.received.get(&kind).map(|t| t.keys().cloned().collect()).unwrap_or_default();
         let (clusters, listeners): (BTreeSet<String>, BTreeSet<String>) =
             (wanted(Kind::Cluster), wanted(Kind::Listener));
-        self.up.extend(self.client.subscribe(Kind::Endpoints, &clusters));
-        self.up.extend(self.client.subscribe(Kind::Route, &listeners));
+        let endpoints = self.client.subscribe(Kind::Endpoints, &clusters);
+        let routes = self.client.subscribe(Kind::Route, &listeners);
+        self.ask(endpoints.into_iter().chain(routes));
         for (kind, names) in [(Kind::Endpoints, &clusters), (Kind::Route, &listeners)] {
             self.received.entry(kind).or_default().retain(|name, _| names.contains(name));
         }
-        self.up.push_back(self.client.acknowledge(&received, &[]));
+        let acknowledgement = self.client.acknowledge(&received, &[]);
+        self.ask([acknowledgement]);
     }
 
     fn settle(&mut self) {
@@ -120,22 +149,34 @@ impl World {
         let has = |kind: Kind, name: &str| self.received.get(&kind).is_some_and(|t| t.contains_key(name));
         let routes = self.received.get(&Kind::Route).into_iter().flatten();
         routes
-            .map(|(_, cluster)| String::from_utf8_lossy(cluster).into_owned())
+            .map(|(_, body)| Body::decode(&body[..]).unwrap().content)
             .all(|cluster| has(Kind::Cluster, &cluster) && has(Kind::Endpoints, &cluster))
     }
 }
 
+/// A resource as far as the protocol knows it: a message whose first field is its name.
+#[derive(Clone, PartialEq, Message)]
+struct Body {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    content: String,
+}
+
 fn configuration(routes: &[u8], version: u8) -> Resources {
     let mut offer = Resources::new(version.to_string());
-    let body = |kind: Kind, content: &str| {
-        Offered::new(&Any { type_url: kind.type_url().to_owned(), value: content.as_bytes().to_vec() })
+    let body = |kind: Kind, name: &str, content: &str| {
+        let value = Body { name: name.to_owned(), content: content.to_owned() }.encode_to_vec();
+        Offered::new(&Any { type_url: kind.type_url().to_owned(), value })
     };
     for (index, cluster) in routes.iter().enumerate() {
         let cluster = format!("cluster-{cluster}");
-        offer.insert(Kind::Cluster, cluster.as_str(), body(Kind::Cluster, &format!("{version}")));
-        offer.insert(Kind::Endpoints, cluster.as_str(), body(Kind::Endpoints, &format!("{}", version / 2)));
-        offer.insert(Kind::Listener, format!("route-{index}"), body(Kind::Listener, "same"));
-        offer.insert(Kind::Route, format!("route-{index}"), body(Kind::Route, &cluster));
+        let route = format!("route-{index}");
+        let mut put = |kind, name: &str, content: &str| offer.insert(kind, name, body(kind, name, content));
+        put(Kind::Cluster, &cluster, &format!("{version}"));
+        put(Kind::Endpoints, &cluster, &format!("{}", version / 2));
+        put(Kind::Listener, &route, "same");
+        put(Kind::Route, &route, &cluster);
     }
     offer
 }
@@ -153,8 +194,9 @@ proptest! {
     #[test]
     fn the_client_ends_with_the_servers_resources_over_any_network(
         steps in prop::collection::vec(prop_oneof![20 => step(), 1 => Just(Step::Release)], 0..80),
+        mode in prop_oneof![Just(Mode::Delta), Just(Mode::Sotw)],
     ) {
-        let mut world = World::new();
+        let mut world = World::new(mode);
         for step in &steps {
             world.step(step);
         }
@@ -172,7 +214,7 @@ proptest! {
 
     #[test]
     fn no_route_ever_leads_to_a_missing_cluster(steps in prop::collection::vec(step(), 0..80)) {
-        let mut world = World::new();
+        let mut world = World::new(Mode::Delta);
         for step in &steps {
             world.step(step);
             prop_assert!(world.whole(), "after {:?}: {:?}", step, world.received);

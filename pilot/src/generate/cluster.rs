@@ -187,7 +187,7 @@ fn own_tls(
         CertificatePlace::Secret(name) => CertificateSource::Sds(secret_name(name)),
     });
     let roots = match roots {
-        RootsPlace::System => RootSource::File(SYSTEM_ROOTS.into()),
+        RootsPlace::System => RootSource::File(name::SYSTEM_ROOTS.into()),
         RootsPlace::File(file) => RootSource::File(file.clone()),
         RootsPlace::Secret(name) => RootSource::Sds(format!("{}-cacert", secret_name(name))),
         RootsPlace::Unverified => RootSource::None,
@@ -249,4 +249,3 @@ const LOOKUP: NameLookup = NameLookup {
 const HTTP_IDLE: Duration = Duration::from_secs(3600);
 /// Envoy's default panic threshold, used without outlier detection.
 const DEFAULT_PANIC: u32 = 50;
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";

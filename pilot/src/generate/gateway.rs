@@ -49,7 +49,7 @@ fn listener(port: u16, chains: Vec<FilterChain>) -> Listener {
         bind_to_port: true,
         direction: Direction::Outbound,
         use_original_destination: false,
-        inspect: Inspect { tls, timeout: None, ..Inspect::default() },
+        inspect: Inspect { tls: tls.into(), timeout: None, ..Inspect::default() },
         chains,
         default_chain: None,
     }

@@ -176,7 +176,11 @@ fn forward(view: &View, route: &HttpRoute, destinations: &[HttpDestination], pla
     let mirrors = route
         .mirrors
         .iter()
-        .map(|m| Mirror { cluster: cluster(view, &m.destination, port), fraction: m.fraction })
+        .map(|m| Mirror {
+            cluster: cluster(view, &m.destination, port),
+            fraction: m.fraction,
+            keep_host: true,
+        })
         .collect();
     let hash: Vec<HashKey> = destinations.iter().filter_map(|d| hash(view, &d.destination, port)).collect();
     let mut retry = retry(view.mesh(), route.retries.as_ref());

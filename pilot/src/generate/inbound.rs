@@ -19,6 +19,7 @@ use api::model::listener::{
     Listener, Protocol as ChainProtocol, RouteSource, TcpProxy, Transport,
 };
 use api::model::matcher::BackOff;
+use api::model::port_set::PortSet;
 use api::model::route::{
     ClusterChoice, Forward, RetryOn, RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch,
     VirtualHost,
@@ -145,15 +146,32 @@ pub(super) fn listener(ports: &[InboundPort], settings: &InboundSettings) -> Lis
         direction: Direction::Inbound,
         use_original_destination: false,
         inspect: Inspect {
-            original_destination: true,
-            tls: true,
-            http: true,
+            original_destination: true.into(),
+            tls: inspected(&chains, |criteria| criteria.transport == Some(Transport::Tls)),
+            http: inspected(&chains, |criteria| {
+                criteria.application_protocols.iter().any(|p| is_plain_http(p))
+            }),
             timeout: Some(settings.detection_timeout),
             continue_on_timeout: true,
         },
         chains,
         default_chain: None,
     }
+}
+
+/// The ports whose first bytes have to be inspected: all but those with chains of their own, none of which needs it.
+/// Where a server sends first, an inspection would hold up the connection.
+fn inspected(chains: &[FilterChain], needs: impl Fn(&ChainMatch) -> bool) -> PortSet {
+    let of = |needed: bool| {
+        let criteria =
+            chains.iter().map(|chain| &chain.criteria).filter(|criteria| needs(criteria) == needed);
+        criteria.filter_map(|criteria| criteria.destination_port).collect::<PortSet>()
+    };
+    of(false).intersection(&of(true).complement()).complement()
+}
+
+fn is_plain_http(protocol: &str) -> bool {
+    mesh_tls::plain_http(true).contains(&protocol)
 }
 
 /// The clusters of the application's ports, and those for undeclared ports.
@@ -482,6 +500,11 @@ mod tests {
     /// The outcome of a connection. Chains are selected as in Envoy, by port, transport, then protocol, without
     /// backtracking. Returns `refused`, or `mtls|plain http|tcp cluster`.
     fn call(listener: &Listener, port: u16, transport: Transport, alpn: &[&str]) -> String {
+        // Without an inspector, every connection is opaque bytes.
+        let transport = if listener.inspect.tls.contains(port) { transport } else { Transport::Raw };
+        let inspector =
+            if transport == Transport::Tls { &listener.inspect.tls } else { &listener.inspect.http };
+        let alpn = if inspector.contains(port) { alpn } else { &[] };
         let mut left: Vec<&FilterChain> = listener.chains.iter().collect();
         let mut narrow = |specific: &dyn Fn(&ChainMatch) -> Option<bool>| {
             let any = left.iter().any(|c| specific(&c.criteria) == Some(true));
@@ -607,6 +630,28 @@ mod tests {
     fn a_disabled_port_takes_no_mtls() {
         for protocol in [Protocol::Http, Protocol::Tcp, Protocol::Sniffed] {
             assert!(chains(protocol, MtlsMode::Disable).iter().all(|c| c.starts_with("plain:")));
+        }
+    }
+
+    #[test]
+    fn bytes_are_inspected_only_where_they_decide() {
+        let all = |protocol, mtls| {
+            let ports = [of_service(70, protocol, mtls)];
+            let inspect = listener(&ports, &settings()).inspect;
+            assert!(inspect.tls.contains(1) && inspect.http.contains(1), "undeclared ports are inspected");
+            (inspect.tls.contains(70), inspect.http.contains(70))
+        };
+        for (protocol, mtls, expected) in [
+            (Protocol::Tcp, MtlsMode::Disable, (false, false)),
+            (Protocol::Http, MtlsMode::Disable, (false, false)),
+            (Protocol::Sniffed, MtlsMode::Disable, (true, true)),
+            (Protocol::Tcp, MtlsMode::Permissive, (true, false)),
+            (Protocol::Http, MtlsMode::Permissive, (true, false)),
+            (Protocol::Sniffed, MtlsMode::Permissive, (true, true)),
+            (Protocol::Tcp, MtlsMode::Strict, (true, false)),
+            (Protocol::Sniffed, MtlsMode::Strict, (true, false)),
+        ] {
+            assert_eq!(all(protocol, mtls), expected, "{protocol:?} {mtls:?}");
         }
     }
 

@@ -260,9 +260,9 @@ fn http_listener(view: &View, port: u16, chains: Chains, grpc_web: bool) -> List
     let by_host = http_chain(view, RouteSource::Rds(port.to_string()), "0.0.0.0", port, grpc_web);
     Listener {
         inspect: Inspect {
-            original_destination: false,
-            tls: true,
-            http: true,
+            original_destination: false.into(),
+            tls: true.into(),
+            http: true.into(),
             // Clients of declared HTTP send first. A late one must not fall through to another chain.
             timeout: Some(view.mesh().detection_timeout.max(DECLARED_DETECTION)),
             continue_on_timeout: true,
@@ -277,9 +277,9 @@ fn other_listener(view: &View, address: IpAddr, port: u16, chains: Chains) -> Li
     let (tls, http) = (chains.inspects_tls(), chains.inspects_http());
     Listener {
         inspect: Inspect {
-            original_destination: false,
-            tls,
-            http,
+            original_destination: false.into(),
+            tls: tls.into(),
+            http: http.into(),
             timeout: (tls || http).then_some(view.mesh().detection_timeout),
             continue_on_timeout: true,
         },
@@ -316,7 +316,7 @@ fn capture(view: &View) -> Listener {
     Listener {
         bind_to_port: true,
         use_original_destination: true,
-        inspect: Inspect { original_destination: true, ..Inspect::default() },
+        inspect: Inspect { original_destination: true.into(), ..Inspect::default() },
         chains: vec![loop_end, unknown],
         ..listener(name::VIRTUAL_OUTBOUND.into(), ANY, CAPTURE_PORT)
     }

@@ -17,7 +17,7 @@ use api::process::serve::{self, CloseCause};
 use api::process::tls;
 use api::resource::parse;
 use api::wire::xds::{DeltaDiscoveryRequest, Node, NodeInfo};
-use api::xds::server::Request;
+use api::xds::server::{Mode, Request};
 use futures_util::StreamExt;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::sync::Arc;
@@ -475,7 +475,8 @@ impl Root {
         let channel = api::process::channel::lazy(&address.to_string(), Some(config)).unwrap();
         let first = vec![subscribe(Kind::Cluster, &["*"])];
         let metadata = tonic::metadata::MetadataMap::new();
-        let mut stream = api::xds::connect::Stream::open(channel, metadata, first).await.unwrap();
+        let mut stream =
+            api::xds::connect::Stream::open(channel, metadata, first, Mode::Delta).await.unwrap();
         assert!(stream.next().await.unwrap().is_some());
         stream
     }

@@ -15,6 +15,7 @@ use api::model::endpoint::EndpointAddress;
 use api::model::{Kind, Resource};
 use api::process::log::{self, Format};
 use api::wire::json::{AdsSource, Bootstrap};
+use api::xds::server::Mode;
 use std::mem::take;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -125,9 +126,6 @@ fn fixed(bootstrap: &mut Bootstrap, store: &Arc<Store>) -> Result<Snapshot, Vec<
 }
 
 fn discovery(bootstrap: &Bootstrap, ads: &AdsSource) -> Result<(Server, Subscriptions), String> {
-    if !ads.delta {
-        return Err("dynamic_resources.ads_config.api_type: only DELTA_GRPC is supported".to_owned());
-    }
     let cluster = bootstrap.clusters.iter().find(|cluster| cluster.name == ads.cluster);
     let cluster = cluster.ok_or_else(|| {
         format!("dynamic_resources.ads_config: there is no static cluster `{}`", ads.cluster)
@@ -136,7 +134,8 @@ fn discovery(bootstrap: &Bootstrap, ads: &AdsSource) -> Result<(Server, Subscrip
         ClusterTls::Never => None,
         ClusterTls::Always(tls) | ClusterTls::WhenOffered(tls) => Some(tls.clone()),
     };
-    let server = Server::Cluster { address: first_address(cluster)?, tls };
+    let mode = if ads.delta { Mode::Delta } else { Mode::Sotw };
+    let server = Server::Cluster { address: first_address(cluster)?, tls, mode };
     let kinds = [(ads.clusters, Kind::Cluster), (ads.listeners, Kind::Listener)];
     let wildcards = kinds.iter().filter(|(wanted, _)| *wanted).map(|(_, kind)| *kind).collect();
     Ok((server, Subscriptions { node: bootstrap.node.clone(), wildcards }))

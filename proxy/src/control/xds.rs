@@ -12,6 +12,7 @@ use api::process::tls::expected::expected_servers;
 use api::process::{channel, tls};
 use api::wire::xds::{DeltaDiscoveryResponse, NodeInfo};
 use api::xds::connect::Stream;
+use api::xds::server::Mode;
 use rustls::ClientConfig;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub enum Server {
         address: String,
         /// The TLS settings of the connection.
         tls: Option<Box<UpstreamTls>>,
+        /// The form of the protocol.
+        mode: Mode,
     },
 }
 
@@ -102,13 +105,17 @@ pub async fn run(
 
 async fn open(server: &Server, seams: &Seams, configuration: &mut Configuration) -> Result<Stream, String> {
     let (channel, metadata) = dial(server, seams)?;
-    let stream = Stream::open(channel, metadata, configuration.connected()).await;
+    let mode = match server {
+        Server::Mesh { .. } => Mode::Delta,
+        Server::Cluster { mode, .. } => *mode,
+    };
+    let stream = Stream::open(channel, metadata, configuration.connected(), mode).await;
     stream.map_err(|status| format!("{}: {}", status.code().description(), status.message()))
 }
 
 pub(super) fn dial(server: &Server, seams: &Seams) -> Result<(Channel, MetadataMap), String> {
     match server {
-        Server::Cluster { address, tls } => {
+        Server::Cluster { address, tls, .. } => {
             let config = tls.as_ref().map(|tls| client_config(tls, &seams.credentials)).transpose();
             let config = config.map_err(|error| error.to_string())?;
             Ok((

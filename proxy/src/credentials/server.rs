@@ -134,9 +134,14 @@ pub(super) fn versions(
     }
 }
 
+/// The ALPN protocols of a TLS context. Peers that agree on `istio-peer-exchange` both begin their bytes with a
+/// description of their workload, which this proxy neither sends nor reads, so it is never offered or accepted.
 pub(super) fn alpn(tls: &TlsParameters) -> Vec<Vec<u8>> {
-    tls.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect()
+    let offered = tls.alpn.iter().filter(|protocol| *protocol != PEER_EXCHANGE);
+    offered.map(|protocol| protocol.as_bytes().to_vec()).collect()
 }
+
+const PEER_EXCHANGE: &str = "istio-peer-exchange";
 
 pub(super) fn setup(error: &rustls::Error) -> CredentialError {
     CredentialError::Context { path: "common_tls_context", reason: error.to_string() }

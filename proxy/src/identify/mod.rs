@@ -17,31 +17,39 @@ use api::model::listener::Inspect;
 use sniff::{Inspection, Sniffed};
 use std::io;
 
-/// Inspects the first bytes as far as the listener configures it, without consuming them. `None`: the client sent too
-/// little before the timeout, and the connection continues regardless.
-pub async fn inspect(stream: &mut Prefixed, inspect: Inspect) -> Result<Option<Sniffed>, InspectError> {
-    if !inspect.tls && !inspect.http {
+/// Inspects the first bytes of a connection to a destination port as far as the listener configures it, without
+/// consuming them. `None`: the client sent too little before the timeout, and the connection continues regardless.
+pub async fn inspect(
+    stream: &mut Prefixed,
+    configured: &Inspect,
+    port: u16,
+) -> Result<Option<Sniffed>, InspectError> {
+    let wanted = Wanted { tls: configured.tls.contains(port), http: configured.http.contains(port) };
+    if !wanted.tls && !wanted.http {
         return Ok(Some(Sniffed::default()));
     }
-    let looking = look(stream, inspect);
-    let Some(limit) = inspect.timeout else { return looking.await.map(Some) };
+    let looking = look(stream, wanted);
+    let Some(limit) = configured.timeout else { return looking.await.map(Some) };
     match tokio::time::timeout(limit, looking).await {
         Ok(result) => result.map(Some),
-        Err(_) if inspect.continue_on_timeout => Ok(None),
+        Err(_) if configured.continue_on_timeout => Ok(None),
         Err(_) => Err(InspectError::Timeout),
     }
 }
 
 /// Continues inspection, without a timeout, until it is known whether the client uses TLS. Does not wait for more
 /// plaintext, because its readers have their own timeouts.
-pub async fn inspect_late(stream: &mut Prefixed, inspect: Inspect) -> Result<Sniffed, InspectError> {
-    look(stream, Inspect { http: false, ..inspect }).await
+pub async fn inspect_late(
+    stream: &mut Prefixed,
+    configured: &Inspect,
+    port: u16,
+) -> Result<Sniffed, InspectError> {
+    look(stream, Wanted { tls: configured.tls.contains(port), http: false }).await
 }
 
 /// Performs the TLS handshake as a server. The handshake itself refuses bytes that are not a ClientHello.
 pub async fn accept(mut stream: Prefixed, tls: &ServerTls) -> io::Result<TlsAccepted> {
-    let greeting = Inspect { tls: true, http: false, ..Inspect::default() };
-    let hello = match look(&mut stream, greeting).await {
+    let hello = match look(&mut stream, Wanted { tls: true, http: false }).await {
         Ok(seen) => seen,
         Err(InspectError::Read(error)) => return Err(error),
         Err(InspectError::Closed | InspectError::Timeout) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -63,9 +71,16 @@ pub enum InspectError {
     Read(#[from] io::Error),
 }
 
-async fn look(stream: &mut Prefixed, inspect: Inspect) -> Result<Sniffed, InspectError> {
+/// The protocols to look for in the first bytes.
+#[derive(Clone, Copy)]
+struct Wanted {
+    tls: bool,
+    http: bool,
+}
+
+async fn look(stream: &mut Prefixed, wanted: Wanted) -> Result<Sniffed, InspectError> {
     loop {
-        match sniff::inspect(stream.seen(), inspect.tls, inspect.http) {
+        match sniff::inspect(stream.seen(), wanted.tls, wanted.http) {
             Inspection::Known(seen) => return Ok(seen),
             Inspection::More => {}
         }

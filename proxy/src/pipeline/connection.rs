@@ -32,7 +32,9 @@ pub(super) async fn serve(
 ) {
     let Accepted { socket, peer, local } = accepted;
     let began = now();
-    let redirected = listener.model.use_original_destination || listener.model.inspect.original_destination;
+    let model = &listener.model;
+    let redirected =
+        model.use_original_destination || model.inspect.original_destination.contains(local.port());
     let original = redirected.then(|| accept::destination(&socket)).flatten();
     if handover::is_loop(listener.model.address, local, original) {
         tracing::debug!(listener = %listener.name, %peer, "closed a connection that leads back to its listener");
@@ -125,7 +127,7 @@ async fn inspect(
     if listener.model.direction == Direction::Inbound && chain::is_settled(listener, destination) {
         return Ok(Some(Sniffed::default()));
     }
-    identify::inspect(stream, listener.model.inspect).await
+    identify::inspect(stream, &listener.model.inspect, destination.port()).await
 }
 
 /// The listener that serves a connection: for a captured connection, the listener of its original destination if there
@@ -157,7 +159,7 @@ async fn inspect_slow_client(
     let inbound = listener.model.direction == Direction::Inbound;
     let limits = Limits { idle: Some(timeout), ..Limits::default() };
     let waiting = thread.live.add((listener.name.clone(), None, inbound), limits, now());
-    let looking = identify::inspect_late(stream, listener.model.inspect);
+    let looking = identify::inspect_late(stream, &listener.model.inspect, destination.port());
     waiting.before(State::Draining, looking).await.unwrap_or(Err(InspectError::Timeout))
 }
 
@@ -224,7 +226,7 @@ async fn identified(
         connection.certificate = certificate(own, &stream, http.model.client_certificate);
     }
     // As in Envoy, policies and logs see a server name only if the TLS inspector ran.
-    if listener.model.inspect.tls {
+    if listener.model.inspect.tls.contains(connection.local.port()) {
         connection.server_name = accepted.server_name.or(connection.server_name);
     }
     (connection.client, connection.session) = (accepted.client, accepted.session);

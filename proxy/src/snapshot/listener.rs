@@ -99,6 +99,8 @@ pub struct Http {
     pub alpn: bool,
     /// Whether to count gRPC messages.
     pub count_messages: bool,
+    /// Whether to remove Istio's headers of peer metadata.
+    pub strips_peer_metadata: bool,
     /// The `server` response header.
     pub server: Option<HeaderValue>,
     /// The proxy's element of `via`.
@@ -244,6 +246,7 @@ impl Http {
             filters,
             alpn: has(&Filter::Alpn),
             count_messages: has(&Filter::GrpcStats),
+            strips_peer_metadata: has(&Filter::PeerMetadata),
             server,
             via: (!from.extra.via.is_empty())
                 .then(|| HeaderValue::from_str(&from.extra.via))

@@ -1,5 +1,5 @@
 //! Runs inside the node's network namespace for the tests: captures all frames, fetches a page, serves as an
-//! Envoy's agent, or serves malformed responses. Exists because a test process that entered another namespace could
+//! Envoy's agent, records and replays a control plane, or serves malformed responses. Exists because a test process that entered another namespace could
 //! not return without privileges.
 
 use std::io::{Read, Write};
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, recv, setsockopt, socket, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
+use tests::recorded;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,8 +29,17 @@ fn main() {
             };
             tests::agent::serve(port.parse().expect("the port is a number"), files);
         }
+        ["record", address, node, to] => recorded::record(address, node.as_ref(), to.as_ref()),
+        ["replay", port, from, ref stock @ ..] => {
+            let (port, recording) =
+                (port.parse().expect("the port is a number"), recorded::load(from.as_ref()));
+            recorded::replay(
+                port,
+                &if stock.is_empty() { recording } else { recorded::for_stock_envoy(recording) },
+            );
+        }
         _ => panic!(
-            "usage: probe capture READY-FILE | get URL | ask FOLDER | origin HTTP1-PORT HTTP2-PORT | agent PORT [FOLDER NAME]"
+            "usage: probe capture READY-FILE | get URL | ask FOLDER | origin HTTP1-PORT HTTP2-PORT | agent PORT [FOLDER NAME] | record ADDRESS NODE-FILE FILE | replay PORT FILE [stock]"
         ),
     }
 }

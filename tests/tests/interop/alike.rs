@@ -6,9 +6,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType,
-};
 use serde_json::Value;
 use tests::program::{self, Running};
 use tests::request::{self, Request};
@@ -76,10 +73,16 @@ fn filters_act_alike() {
     alike("filters.yaml");
 }
 
+#[test]
+#[ignore = "fetches Envoy"]
+fn listener_filters_are_disabled_by_port_alike() {
+    alike("listeners.yaml");
+}
+
 fn alike(name: &str) {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let folder = folder.path();
-    certificates(folder);
+    tests::certificates::write(folder);
     let beside = program::repository("tests/tests/interop");
     let read = |name: &str| std::fs::read_to_string(beside.join(name)).expect("the file is there");
     let file = folder.join(name);
@@ -201,47 +204,6 @@ fn servers(folder: &Path) -> Vec<Running> {
     let others = [two, of("three", "9083")].map(|line| wire::enter(node, &echo, &line));
     let frank = wire::enter(node, Path::new(PROBE), &["origin", "9010", "9011"]);
     std::iter::once(first).chain(others).chain([frank]).collect()
-}
-
-/// Creates a root, certificates of servers and of a client, and a certificate of an unknown root.
-pub(crate) fn certificates(folder: &Path) {
-    let key = || KeyPair::generate().expect("a key can be made");
-    let write = |name: &str, end: &str, text: String| {
-        std::fs::write(folder.join(format!("{name}.{end}")), text).expect("the folder can be written");
-    };
-    let mut root = CertificateParams::default();
-    root.distinguished_name.push(DnType::CommonName, "root");
-    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let root = CertifiedIssuer::self_signed(root, key()).expect("a certificate can be signed");
-    write("ca", "pem", root.pem());
-    let uri =
-        |path: &str| SanType::URI(format!("spiffe://cluster.local/{path}").try_into().expect("it is ASCII"));
-    for (name, names, more) in [
-        ("server", &["server.test"][..], vec![]),
-        ("one", &["one.test"], vec![]),
-        ("two", &["two.test", "*.two.test"], vec![]),
-        ("client", &["client.test"], vec![uri("ns/a/sa/b")]),
-        ("page", &[], vec![uri("ns/default/sa/bookinfo-productpage")]),
-        ("reviews", &[], vec![uri("ns/default/sa/bookinfo-reviews")]),
-        ("several", &["several.test", "more.test"], vec![uri("ns/x/sa/x"), uri("ns/y/sa/y")]),
-    ] {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let mut parameters = CertificateParams::new(names).expect("the names are names");
-        parameters.distinguished_name = rcgen::DistinguishedName::new();
-        parameters.distinguished_name.push(DnType::OrganizationName, "Org, \"Inc\"");
-        parameters.distinguished_name.push(DnType::CommonName, name);
-        // A workload is identified by an SVID, whose key usage must be declared.
-        parameters.key_usages.extend(more.first().map(|_| KeyUsagePurpose::DigitalSignature));
-        parameters.subject_alt_names.extend(more);
-        let own = key();
-        let certificate = parameters.signed_by(&own, &root).expect("a certificate can be signed");
-        write(name, "pem", certificate.pem());
-        write(name, "key", own.serialize_pem());
-    }
-    let own = key();
-    let untrusted = CertificateParams::new(vec!["stranger.test".to_owned()]).expect("the name is one");
-    write("stranger", "pem", untrusted.self_signed(&own).expect("a certificate can be signed").pem());
-    write("stranger", "key", own.serialize_pem());
 }
 
 const TIMEOUT: Duration = Duration::from_secs(20);

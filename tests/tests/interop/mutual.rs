@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::program::{self, Running};
+use tests::program;
 use tests::report::Report;
-use tests::{wait, wire};
+use tests::{pair, wait, wire};
 
 use crate::plane::{self, Plane};
 
@@ -16,7 +16,7 @@ use crate::plane::{self, Plane};
 fn an_envoy_sidecar_and_ours_use_mtls_in_both_directions() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let folder = folder.path();
-    crate::alike::certificates(folder);
+    tests::certificates::write(folder);
     let strict = folder.join("strict.yaml");
     std::fs::write(&strict, STRICT).expect("the folder can be written");
     let sample = program::repository("samples/bookinfo");
@@ -28,8 +28,8 @@ fn an_envoy_sidecar_and_ours_use_mtls_in_both_directions() {
     // Another network, which ends with its only process, connected to pilot's by a veth pair.
     let echo = program::path("echo");
     let server = ["server", "--http", "9080", "--pod-name", "reviews-v1", "--shutdown-delay", "0s"];
-    let there = inside(here, &echo, &server);
-    join(here, there.pid());
+    let there = pair::inside(here, &echo, &server);
+    pair::join([(here, PAGE), (there.pid(), REVIEWS)], "9080");
     let page = ["server", "--http", "9080", "--pod-name", "productpage-v1", "--shutdown-delay", "0s"];
     let page = wire::enter(here, &echo, &page);
 
@@ -67,40 +67,6 @@ fn until_called(node: u32, url: &str) -> String {
         if report.ok == 1 { Ok(()) } else { Err(format!("{report:?}")) }
     });
     caller
-}
-
-/// Starts a program in its own network, inside the user namespace of another process.
-fn inside(node: u32, program: &Path, arguments: &[&str]) -> Running {
-    let program = program.display().to_string();
-    let line = ["--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\"", &program];
-    wire::enter(node, Path::new("unshare"), &[&line[..], arguments].concat())
-}
-
-/// Connects two networks with a veth pair, and sets up the capture of sidecars in both.
-fn join(here: u32, there: u32) {
-    let id = there.to_string();
-    let run = |node: u32, program: &Path, line: &[&str]| {
-        let outcome = wire::enter(node, program, line).finish(program::TIMEOUT);
-        assert_eq!(outcome.code, 0, "{outcome}");
-    };
-    let ip = Path::new("ip");
-    // The other network exists once its process has executed the program.
-    wait::until("the other network is there", Duration::from_secs(10), || {
-        let outcome = wire::enter(there, ip, &["link", "show", "lo"]).finish(program::TIMEOUT);
-        let up = String::from_utf8_lossy(&outcome.out).contains("LOOPBACK,UP");
-        let apart = std::fs::read_link(format!("/proc/{there}/ns/net")).ok()
-            != std::fs::read_link(format!("/proc/{here}/ns/net")).ok();
-        if up && apart { Ok(()) } else { Err(outcome.to_string()) }
-    });
-    run(here, ip, &["link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", &id]);
-    for (node, address) in [(here, PAGE), (there, REVIEWS)] {
-        let address = format!("{address}/24");
-        run(node, ip, &["address", "add", &address, "dev", "cable"]);
-        run(node, ip, &["link", "set", "cable", "up"]);
-        run(node, ip, &["route", "add", "10.96.0.0/12", "dev", "cable"]);
-        let init = ["init", "-i", "10.96.0.0/12", "-b", "9080"];
-        run(node, &program::path("ostria-proxy"), &init);
-    }
 }
 
 fn id(name: &str, address: &str) -> String {

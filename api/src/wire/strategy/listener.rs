@@ -5,6 +5,7 @@ use super::route::route_configuration;
 use super::security::{authorization, tls_parameters};
 use crate::model::listener::*;
 use crate::model::matcher::*;
+use crate::model::port_set::PortSet;
 use crate::model::route::*;
 use crate::model::tls::*;
 use crate::wire::filter;
@@ -15,13 +16,15 @@ use proptest::prelude::*;
 pub(super) fn listener() -> BoxedStrategy<Listener> {
     let direction =
         prop_oneof![Just(Direction::Unspecified), Just(Direction::Inbound), Just(Direction::Outbound)];
-    let inspect = (any::<[bool; 4]>(), of(duration())).prop_map(|(flags, timeout)| Inspect {
-        original_destination: flags[0],
-        tls: flags[1],
-        http: flags[2],
-        timeout,
-        continue_on_timeout: flags[3],
-    });
+    let inspect = ([ports(), ports(), ports()], of(duration()), any::<bool>()).prop_map(
+        |([original_destination, tls, http], timeout, continue_on_timeout)| Inspect {
+            original_destination,
+            tls,
+            http,
+            timeout,
+            continue_on_timeout,
+        },
+    );
     let head = (name(), socket(), any::<bool>(), direction, any::<bool>(), inspect);
     (head, vec(chain(), 0..3), of(chain()))
         .prop_map(
@@ -43,6 +46,14 @@ pub(super) fn listener() -> BoxedStrategy<Listener> {
             },
         )
         .boxed()
+}
+
+fn ports() -> impl Strategy<Value = PortSet> {
+    prop_oneof![
+        any::<bool>().prop_map(PortSet::from),
+        vec(any::<u16>(), 0..3).prop_map(|ports| ports.into_iter().collect()),
+        vec(any::<u16>(), 0..3).prop_map(|ports| ports.into_iter().collect::<PortSet>().complement()),
+    ]
 }
 
 fn chain() -> BoxedStrategy<FilterChain> {

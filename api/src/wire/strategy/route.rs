@@ -137,7 +137,11 @@ fn forward() -> BoxedStrategy<Forward> {
         name().prop_map(ClusterChoice::Header),
     ];
     let zero_or_more = || of(prop_oneof![Just(Duration::ZERO), duration()]);
-    let mirror = (name(), fraction()).prop_map(|(cluster, fraction)| Mirror { cluster, fraction });
+    let mirror = (name(), fraction(), any::<bool>()).prop_map(|(cluster, fraction, keep_host)| Mirror {
+        cluster,
+        fraction,
+        keep_host,
+    });
     let missing = prop_oneof![Just(503u16), Just(404), Just(500)];
     let host = prop_oneof![
         name().prop_map(HostRewrite::Literal),

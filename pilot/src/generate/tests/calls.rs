@@ -62,7 +62,7 @@ fn chain<'a>(listener: &'a Listener, to: SocketAddr, shown: Shown<'_>) -> &'a Fi
     };
     let protocol = |wanted: &[String]| match (wanted, shown) {
         ([], _) => Some(0),
-        (_, Http(_)) if listener.inspect.http => Some(1),
+        (_, Http(_)) if listener.inspect.http.contains(to.port()) => Some(1),
         _ => None,
     };
     let steps: [&Step<'_>; 4] = [
@@ -680,7 +680,7 @@ fn a_filter_chain_matches_tls_by_server_name_only() {
     for more in ["", &vs] {
         let got = Resources::of(&[&entry, more], &scope("x", "shop", &[]));
         let listener = got.listener("0.0.0.0_83");
-        assert!(listener.inspect.tls, "nothing else reads a server name");
+        assert!(listener.inspect.tls.contains(83), "nothing else reads a server name");
         let expected = ChainMatch { server_names: vec!["a.test".into()], ..ChainMatch::default() };
         let found: Vec<&ChainMatch> = listener.chains.iter().map(|chain| &chain.criteria).collect();
         assert_eq!(found, [&expected], "{more}");

@@ -357,7 +357,7 @@ spec: {mtls: {mode: STRICT}}
 #[test]
 fn tcp_has_a_listener_at_its_address_and_headless_pods_have_one_each() {
     let got = Resources::of(&[SHOP], &scope("x", "shop", &[]));
-    assert!(!got.listener("10.96.0.2_6379").inspect.http, "declared TCP is not looked into");
+    assert!(got.listener("10.96.0.2_6379").inspect.http.is_empty(), "declared TCP is not looked into");
     for pod in ["10.244.0.1_7000", "10.244.0.2_7000"] {
         assert_eq!(got.listener(pod).chains.len(), 0);
     }
@@ -371,7 +371,9 @@ fn the_protocol_of_an_undeclared_port_is_detected() {
     let got = Resources::of(&[SHOP], &scope("x", "shop", &[]));
     let listener = got.listener("10.96.0.3_8000");
     assert!(
-        listener.inspect.http && listener.inspect.continue_on_timeout && listener.default_chain.is_some()
+        listener.inspect.http.contains(8000)
+            && listener.inspect.continue_on_timeout
+            && listener.default_chain.is_some()
     );
     got.host("odd.shop.svc.cluster.local:8000", "odd.shop.svc.cluster.local:8000");
     assert_eq!(got.cluster("outbound|8000||odd.shop.svc.cluster.local").http, UpstreamHttp::SameAsClient);

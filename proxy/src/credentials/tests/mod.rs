@@ -165,6 +165,22 @@ fn expecting(account: &str) -> UpstreamTls {
 }
 
 #[test]
+fn the_exchange_of_peer_metadata_is_never_agreed_on() {
+    let authority = Authority::new();
+    let store = store(&authority, "reviews");
+    let (mut server, mut client) = (strict(), expecting("reviews"));
+    for (common, last) in [(&mut server.common, "h2"), (&mut client.common, "istio")] {
+        common.alpn = vec!["istio-peer-exchange".into(), last.into()];
+    }
+    let server = server_config(&server, &store).unwrap().config;
+    let client = client_config(&client, &store).unwrap();
+    assert_eq!(
+        (&server.alpn_protocols[..], &client.alpn_protocols[..]),
+        (&[b"h2".to_vec()][..], &[b"istio".to_vec()][..])
+    );
+}
+
+#[test]
 fn workloads_of_one_mesh_connect_and_the_server_sees_their_sni() {
     let authority = Authority::new();
     let (reviews, page) = (store(&authority, "reviews"), store(&authority, "productpage"));

@@ -23,6 +23,8 @@ pub(super) const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-or
 pub(super) const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
 const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
 const EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
+const PEER_METADATA: HeaderName = HeaderName::from_static("x-envoy-peer-metadata");
+const PEER_METADATA_ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -185,6 +187,13 @@ fn origin(headers: &mut HeaderMap, seen: Survey, edge: bool, outside: Option<Soc
     if edge && let Ok(address) = HeaderValue::from_str(&address.ip().to_string()) {
         headers.insert(EXTERNAL_ADDRESS, address);
     }
+}
+
+/// Removes the headers in which Istio's proxies describe their workloads to each other. A proxy of Istio consumes them,
+/// so no application sees them, and a client of a gateway cannot pass for a workload in the metrics of a server.
+pub(super) fn strip_peer_metadata(headers: &mut HeaderMap) {
+    headers.remove(PEER_METADATA);
+    headers.remove(PEER_METADATA_ID);
 }
 
 /// Joins the cookie fields into which HTTP/2 may split a header (RFC 9113, 8.2.3).

@@ -34,7 +34,9 @@ pub(super) fn send(exchange: &Rc<Exchange>, mirrors: &[Mirror], message: &Messag
             http2: exchange.client_http2(),
             timeout: limit.unwrap_or(LONGEST),
         };
-        shadow(&mut request.headers);
+        if !mirror.keep_host {
+            shadow(&mut request.headers);
+        }
         tokio::task::spawn_local(deliver(thread.clone(), request, replay));
     }
 }

@@ -83,6 +83,9 @@ pub(super) fn refuse(
 /// Adds the headers that every response of a listener carries.
 fn finish(connection: &Downstream, headers: &mut HeaderMap, id: Option<HeaderValue>) {
     let http = connection.http();
+    if http.strips_peer_metadata {
+        headers::strip_peer_metadata(headers);
+    }
     if let Some(server) = &http.server
         && !(http.model.extra.keep_server && headers.contains_key(header::SERVER))
     {
@@ -427,6 +430,9 @@ fn sanitize(parts: &mut Parts, seen: Survey, connection: &Downstream, upgrade: b
     }
     if parts.version == Version::HTTP_2 && seen.has_repeated() {
         headers::join_cookies(&mut parts.headers);
+    }
+    if seen.has(HeadField::Internal) && connection.http().strips_peer_metadata {
+        headers::strip_peer_metadata(&mut parts.headers);
     }
     let settings = &connection.http().model;
     head_changes::host(&mut parts.headers, &settings.extra, connection.local.port());
