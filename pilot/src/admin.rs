@@ -78,7 +78,8 @@ async fn syncz(State(debug): State<Debug>) -> Json<Vec<Value>> {
 }
 
 fn sync_row(connection: &Connection, generation: u64) -> Value {
-    let of = |kind: Kind| connection.status.get(&kind).cloned().unwrap_or_default();
+    let of =
+        |kind: Kind| connection.status.get(&kind).map(|status| Status::clone(status)).unwrap_or_default();
     let (cluster, listener, route, endpoint) =
         (of(Kind::Cluster), of(Kind::Listener), of(Kind::Route), of(Kind::Endpoints));
     json!({
@@ -96,10 +97,9 @@ fn sync_row(connection: &Connection, generation: u64) -> Value {
 }
 
 fn refusals(connection: &Connection) -> Vec<Value> {
-    let refused = |(kind, status): (&Kind, &Status)| {
-        status.nack.as_ref().map(|n| json!({"type": kind.type_url(), "names": n.names, "detail": n.detail}))
-    };
-    connection.status.iter().filter_map(refused).collect()
+    let all = connection.status.iter().filter_map(|(kind, status)| Some((kind, status.nack.as_ref()?)));
+    all.map(|(kind, nack)| json!({"type": kind.type_url(), "names": nack.names, "detail": nack.detail}))
+        .collect()
 }
 
 fn proxy_name(connection: &Connection) -> String {

@@ -78,6 +78,8 @@ pub enum Health {
     /// Usable (also when unknown).
     #[default]
     Healthy,
+    /// Usable, if the healthy endpoints do not suffice.
+    Degraded,
     /// Not usable.
     Unhealthy,
     /// Draining: it gets no more requests.

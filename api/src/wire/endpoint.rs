@@ -69,9 +69,8 @@ fn endpoint(mut wire: wire::LbEndpoint) -> Result<Endpoint, Refusal> {
     };
     let metadata = wire.metadata.take().unwrap_or_default();
     let health = match enumeration(take(&mut wire.health_status), "health_status")? {
-        core::HealthStatus::Unknown | core::HealthStatus::Healthy | core::HealthStatus::Degraded => {
-            Health::Healthy
-        }
+        core::HealthStatus::Unknown | core::HealthStatus::Healthy => Health::Healthy,
+        core::HealthStatus::Degraded => Health::Degraded,
         core::HealthStatus::Unhealthy | core::HealthStatus::Timeout => Health::Unhealthy,
         core::HealthStatus::Draining => Health::Draining,
     };
@@ -90,6 +89,7 @@ fn endpoint(mut wire: wire::LbEndpoint) -> Result<Endpoint, Refusal> {
 fn wire_endpoint(model: &Endpoint) -> wire::LbEndpoint {
     let health = match model.health {
         Health::Healthy => core::HealthStatus::Healthy,
+        Health::Degraded => core::HealthStatus::Degraded,
         Health::Unhealthy => core::HealthStatus::Unhealthy,
         Health::Draining => core::HealthStatus::Draining,
     };

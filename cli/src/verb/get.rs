@@ -201,7 +201,7 @@ impl Get {
         let text = if objects.is_empty() && named {
             String::new()
         } else {
-            formed(&self.output, &objects, single, !self.no_headers)?
+            print::formed(&self.output, &objects, single, !self.no_headers)?
         };
         print::out(&text);
         Ok(())
@@ -276,7 +276,7 @@ impl Get {
             print::table(&lines(kind, objects, self.style(false), widths, heads));
         } else {
             for object in objects {
-                print::out(&formed(&self.output, std::slice::from_ref(object), true, heads)?);
+                print::out(&print::formed(&self.output, std::slice::from_ref(object), true, heads)?);
             }
         }
         // A program that reads the output gets each line at once.
@@ -291,20 +291,6 @@ fn mark(mut object: Value, gone: bool) -> Value {
         object["metadata"]["deletionTimestamp"] = object["metadata"]["creationTimestamp"].clone();
     }
     object
-}
-
-fn formed(form: &Form, objects: &[Value], single: bool, heads: bool) -> Result<String, Failure> {
-    let document = || get::document(objects, single);
-    Ok(match form {
-        Form::Json => print::json(&document()),
-        Form::Yaml => print::yaml(&document()),
-        Form::Name => get::names(objects),
-        Form::JsonPath(template) => eval::render(template, &document()).map_err(|error| {
-            Failure::blocked(format!("error executing jsonpath: {error}"), "correct the template")
-        })?,
-        Form::Columns(columns) => form::own_columns(columns, objects, heads),
-        Form::Table | Form::Wide => String::new(),
-    })
 }
 
 /// Renders one row for each object, with the names of the columns before them if `heads` is set.

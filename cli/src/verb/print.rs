@@ -4,11 +4,14 @@ use std::io::{IsTerminal, Write};
 
 use api::resource::document::Problem;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::arguments::Output;
 use crate::failure::Failure;
 use crate::manifest::read;
-use crate::view::colour;
+use crate::view::form::{self, Form};
+use crate::view::jsonpath::eval;
+use crate::view::{colour, get};
 use crate::wire::{ChangeResponse, Outcome};
 
 /// The value as JSON or YAML; `None` for other formats.
@@ -28,6 +31,30 @@ pub fn json(value: &impl Serialize) -> String {
 /// The value as YAML.
 pub fn yaml(value: &impl Serialize) -> String {
     serde_saphyr::to_string(value).expect("results are plain data")
+}
+
+/// Objects in a format other than a table: several as a `List`, a `single` one as itself.
+pub fn formed(form: &Form, objects: &[Value], single: bool, heads: bool) -> Result<String, Failure> {
+    let document = || get::document(objects, single);
+    Ok(match form {
+        Form::Json => json(&document()),
+        Form::Yaml => yaml(&document()),
+        Form::Name => get::names(objects),
+        Form::JsonPath(template) => eval::render(template, &document()).map_err(|error| {
+            Failure::blocked(format!("error executing jsonpath: {error}"), "correct the template")
+        })?,
+        Form::Columns(columns) => form::own_columns(columns, objects, heads),
+        Form::Table | Form::Wide => String::new(),
+    })
+}
+
+/// Writes an object that a verb has changed or read, or `words` if the user chose no format.
+pub fn object(form: &Form, object: &Value, words: &str) -> Result<(), Failure> {
+    match form {
+        Form::Table | Form::Wide => out(words),
+        form => out(&formed(form, std::slice::from_ref(object), true, true)?),
+    }
+    Ok(())
 }
 
 /// Writes text to standard output. A closed output, such as a pipe to `head`, is not an error.

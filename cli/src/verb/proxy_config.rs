@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::place::Place;
 use crate::verb::entry::Verb;
 use crate::verb::{print, resource};
-use crate::view::proxy::{clusters, dump, ecds, endpoints, listeners, routes, secrets};
+use crate::view::proxy::{clusters, dump, ecds, endpoints, listeners, log, routes, secrets};
 use crate::wire::{ProxyQuery, Target};
 
 /// `ostria proxy-config`
@@ -75,7 +75,7 @@ impl Verb for ProxyConfig {
     ];
 
     fn run(self, place: &Place) -> Result<(), Failure> {
-        if self.part == Part::Log { log(place, &self) } else { show(place, &self) }
+        if self.part == Part::Log { levels(place, &self) } else { show(place, &self) }
     }
 }
 
@@ -85,7 +85,10 @@ async fn ask(mesh: &Mesh, target: &Target, page: &str, post: bool) -> Result<Byt
 }
 
 /// Prints or changes the log level of the proxy.
-fn log(place: &Place, arguments: &ProxyConfig) -> Result<(), Failure> {
+fn levels(place: &Place, arguments: &ProxyConfig) -> Result<(), Failure> {
+    if arguments.output == Output::Name {
+        return Err(unnamed());
+    }
     let level = match &arguments.level {
         Some(level) => Some(level.replace(' ', "")),
         None => arguments.reset.then(|| USUAL_LEVEL.into()),
@@ -100,8 +103,13 @@ fn log(place: &Place, arguments: &ProxyConfig) -> Result<(), Failure> {
         let target = resource::proxy(&arguments.pod, place.namespace(), mesh.namespace());
         ask(&mesh, &target, &page, true).await
     })?;
-    print::out(&String::from_utf8_lossy(&text));
+    let text = String::from_utf8_lossy(&text);
+    print::out(&print::document(&log::levels(&text), arguments.output).unwrap_or_else(|| text.into_owned()));
     Ok(())
+}
+
+fn unnamed() -> Failure {
+    Failure::blocked("-o name is not supported by proxy-config", "use -o table, json or yaml")
 }
 
 fn show(place: &Place, arguments: &ProxyConfig) -> Result<(), Failure> {
@@ -134,10 +142,7 @@ fn show(place: &Place, arguments: &ProxyConfig) -> Result<(), Failure> {
         return Ok(());
     }
     if arguments.output == Output::Name {
-        return Err(Failure::blocked(
-            "-o name is not supported by proxy-config",
-            "use -o table, json or yaml",
-        ));
+        return Err(unnamed());
     }
     if arguments.part == Part::Bootstrap {
         // The bootstrap is printed as JSON, as istioctl does, because it has no table.

@@ -13,7 +13,8 @@ use crate::manifest::object::Key;
 use crate::place::Place;
 use crate::verb::entry::Verb;
 use crate::verb::{print, resource};
-use crate::view::rollout::{self, Progress};
+use crate::view::form::Form;
+use crate::view::rollout::{self, CAUSE, Progress};
 use crate::wire::{Revision, Watched};
 
 /// `ostria rollout`
@@ -64,6 +65,20 @@ struct Target {
     /// deployment/NAME or statefulset/NAME
     #[arg(required = true, value_name = "KIND/NAME")]
     words: Vec<String>,
+    /// Format of the object or its revisions: json, yaml, name, jsonpath=TEMPLATE or custom-columns=HEAD:PATH,...
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    output: Form,
+}
+
+impl Target {
+    /// Prints an object, or `words` if no format was chosen.
+    fn print(&self, object: &Value, words: &str) -> Result<(), Failure> {
+        print::object(&self.output, object, &format!("{words}\n"))
+    }
+
+    fn has_format(&self) -> bool {
+        !matches!(self.output, Form::Table | Form::Wide)
+    }
 }
 
 impl Verb for Rollout {
@@ -73,6 +88,7 @@ impl Verb for Rollout {
         "rollout status deployment/reviews-v1 --timeout 60s",
         "rollout restart deployment/reviews-v1",
         "rollout history deployment/reviews-v1",
+        "rollout history deployment/reviews-v1 -o json",
         "rollout undo deployment/reviews-v1 --to-revision 1",
     ];
 
@@ -113,13 +129,11 @@ async fn status(mesh: &Mesh, target: &Target, follow: bool) -> Result<(), Failur
         };
         seen = true;
         match rollout::progress(&object) {
-            Progress::Done(words) => {
-                print::out(&format!("{words}\n"));
-                return Ok(());
-            }
+            Progress::Done(words) => return target.print(&object, &words),
             Progress::Failed(words) => return Err(Failure::blocked(words, "look at `ostria events`")),
-            Progress::Waiting(words) if words != printed => {
-                print::out(&format!("{words}\n"));
+            // With a format, the object is printed once, at the end.
+            Progress::Waiting(words) if words != printed && !(follow && target.has_format()) => {
+                target.print(&object, &words)?;
                 printed = words;
             }
             Progress::Waiting(_) => {}
@@ -146,8 +160,8 @@ async fn restart(mesh: &Mesh, target: &Target) -> Result<(), Failure> {
         object["spec"]["template"]["metadata"]["annotations"][RESTARTED] = json!(now);
     })
     .await?;
-    print::out(&format!("{} restarted\n", Key::of(&object).printed()));
-    Ok(())
+    let restarted = found(mesh, target, "rollout restart").await?;
+    target.print(&restarted, &format!("{} restarted", Key::of(&object).printed()))
 }
 
 async fn revisions(mesh: &Mesh, object: &Value) -> Result<Vec<Revision>, Failure> {
@@ -171,10 +185,9 @@ async fn undo(mesh: &Mesh, target: &Target, wanted: u64) -> Result<(), Failure> 
     })?;
     if object["spec"]["template"] == chosen.template {
         let number = chosen.number;
-        print::out(&format!(
-            "{printed} skipped rollback (current template already matches revision {number})\n"
-        ));
-        return Ok(());
+        let words =
+            format!("{printed} skipped rollback (current template already matches revision {number})");
+        return target.print(&object, &words);
     }
     resource::edit(mesh, &object, |object| {
         object["spec"]["template"] = chosen.template.clone();
@@ -183,8 +196,8 @@ async fn undo(mesh: &Mesh, target: &Target, wanted: u64) -> Result<(), Failure> 
         }
     })
     .await?;
-    print::out(&format!("{printed} rolled back\n"));
-    Ok(())
+    let restored = found(mesh, target, "rollout undo").await?;
+    target.print(&restored, &format!("{printed} rolled back"))
 }
 
 async fn history(mesh: &Mesh, target: &Target, number: Option<u64>) -> Result<(), Failure> {
@@ -192,7 +205,13 @@ async fn history(mesh: &Mesh, target: &Target, number: Option<u64>) -> Result<()
     let printed = Key::of(&object).printed();
     let revisions = revisions(mesh, &object).await?;
     let Some(number) = number else {
-        print::out(&rollout::history(&printed, &revisions));
+        let objects: Vec<Value> =
+            revisions.iter().map(|revision| rollout::revision(&object, revision)).collect();
+        print::out(&if target.has_format() {
+            print::formed(&target.output, &objects, false, true)?
+        } else {
+            rollout::history(&printed, &revisions)
+        });
         return Ok(());
     };
     let chosen = revisions.iter().find(|revision| revision.number == number).ok_or_else(|| {
@@ -201,10 +220,10 @@ async fn history(mesh: &Mesh, target: &Target, number: Option<u64>) -> Result<()
             "list the revisions with `ostria rollout history`",
         )
     })?;
-    print::out(&format!("{printed} with revision #{number}\n{}", print::yaml(&chosen.template)));
-    Ok(())
+    // The words end with a line break already.
+    let words = format!("{printed} with revision #{number}\n{}", print::yaml(&chosen.template));
+    target.print(&rollout::revision(&object, chosen), words.trim_end_matches('\n'))
 }
 
 const KINDS: &[&str] = &["Deployment", "StatefulSet"];
 const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
-const CAUSE: &str = "kubernetes.io/change-cause";

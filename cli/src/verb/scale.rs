@@ -9,6 +9,7 @@ use crate::manifest::object::Key;
 use crate::place::Place;
 use crate::verb::entry::Verb;
 use crate::verb::{print, resource};
+use crate::view::form::Form;
 
 /// `ostria scale`
 #[derive(Debug, Args)]
@@ -22,12 +23,16 @@ pub struct Scale {
     /// Scale only if the current number of replicas is this
     #[arg(long)]
     current_replicas: Option<u64>,
+    /// Format of the scaled objects: json, yaml, name, jsonpath=TEMPLATE or custom-columns=HEAD:PATH,...
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    output: Form,
 }
 
 impl Verb for Scale {
     const NAME: &'static str = "scale";
     const ABOUT: &'static str = "Set the number of pods of a Deployment or StatefulSet";
-    const EXAMPLES: &'static [&'static str] = &["scale deployment/reviews-v1 --replicas=3"];
+    const EXAMPLES: &'static [&'static str] =
+        &["scale deployment/reviews-v1 --replicas=3", "scale deployment/reviews-v1 --replicas=3 -o json"];
 
     fn run(self, place: &Place) -> Result<(), Failure> {
         block_on(async {
@@ -53,7 +58,9 @@ impl Verb for Scale {
                         object["spec"]["replicas"] = json!(self.replicas);
                     })
                     .await?;
-                    print::out(&format!("{} scaled\n", Key::of(&object).printed()));
+                    let words = format!("{} scaled\n", Key::of(&object).printed());
+                    let scaled = resource::object(&mesh, selection.kind, mesh.namespace(), name).await?;
+                    print::object(&self.output, &scaled, &words)?;
                 }
             }
             Ok(())

@@ -1,6 +1,6 @@
 //! Pure. The progress and the history of a rollout, in kubectl's words.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::manifest::object::text;
 use crate::view::table;
@@ -84,6 +84,31 @@ pub fn history(title: &str, revisions: &[Revision]) -> String {
     format!("{title} \n{}\n", table::render(&["REVISION", "CHANGE-CAUSE"], &rows))
 }
 
+/// A Deployment or StatefulSet as it was in a revision, as far as the revision tells: the pod template, and the number and
+/// cause as annotations. kubectl prints the same of a StatefulSet.
+pub fn revision(object: &Value, revision: &Revision) -> Value {
+    let metadata = &object["metadata"];
+    let mut annotations = json!({NUMBER: revision.number.to_string()});
+    if !revision.cause.is_empty() {
+        annotations[CAUSE] = json!(revision.cause);
+    }
+    json!({
+        "apiVersion": object["apiVersion"],
+        "kind": object["kind"],
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "annotations": annotations,
+        },
+        "spec": {"template": revision.template},
+    })
+}
+
+/// The annotation with the number of a revision.
+const NUMBER: &str = "deployment.kubernetes.io/revision";
+/// The annotation with the cause of a revision.
+pub const CAUSE: &str = "kubernetes.io/change-cause";
+
 fn kind(object: &Value) -> String {
     text(object, "/kind").to_lowercase()
 }
@@ -91,7 +116,21 @@ fn kind(object: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+
+    #[test]
+    fn a_revision_is_the_object_with_the_template_of_then() {
+        let object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop", "uid": "1"},
+            "spec": {"replicas": 3, "template": {"spec": "now"}}, "status": {"replicas": 3}});
+        let then = Revision { number: 2, template: json!({"spec": "then"}), cause: "a fix".into() };
+        let expected = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop", "annotations": {
+                "deployment.kubernetes.io/revision": "2", "kubernetes.io/change-cause": "a fix"}},
+            "spec": {"template": {"spec": "then"}}});
+        assert_eq!(revision(&object, &then), expected);
+        let none = revision(&object, &Revision { number: 1, ..Revision::default() });
+        assert_eq!(none["metadata"]["annotations"], json!({"deployment.kubernetes.io/revision": "1"}));
+    }
 
     fn said(kind: &str, status: &Value) -> String {
         let object = json!({"kind": kind, "metadata": {"name": "web", "generation": 2},

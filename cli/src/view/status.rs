@@ -7,9 +7,9 @@ use crate::wire::{ControlLine, PodLine, Status};
 
 /// The table of pods.
 pub fn render(status: &Status, wide: bool) -> String {
-    let mut head = vec!["NAME", "NAMESPACE", "IDENTITY", "ADDRESS", "READY", "STATUS", "RESTARTS", "SYNC"];
+    let mut head = vec!["NAME", "NAMESPACE", "ADDRESS", "READY", "STATUS", "RESTARTS", "SYNC"];
     if wide {
-        head.extend(["CLUSTERS", "LISTENERS", "ROUTES", "ENDPOINTS"]);
+        head.extend(["CLUSTERS", "LISTENERS", "ROUTES", "ENDPOINTS", "IDENTITY"]);
     }
     let rows: Vec<Vec<String>> = status.pods.iter().map(|pod| row(pod, &status.proxies, wide)).collect();
     let warnings = status.warnings.iter().fold(String::new(), |text, warning| {
@@ -54,7 +54,6 @@ fn row(pod: &PodLine, proxies: &Value, wide: bool) -> Vec<String> {
     let mut row = vec![
         pod.name.clone(),
         pod.namespace.clone(),
-        pod.identity.clone(),
         pod.address.clone(),
         pod.ready.clone(),
         pod.status.clone(),
@@ -63,6 +62,7 @@ fn row(pod: &PodLine, proxies: &Value, wide: bool) -> Vec<String> {
     ];
     if wide {
         row.extend(states.unwrap_or_else(|| std::array::from_fn(|_| "-".into())));
+        row.push(pod.identity.clone());
     }
     row
 }
@@ -146,6 +146,25 @@ mod tests {
             text,
             "No pod has a proxy.\nostria-pilot: p-1, p-2 (does not respond)\nostria-citadel: c\n"
         );
+    }
+
+    #[test]
+    fn the_table_fits_a_terminal_and_shows_identities_on_request() {
+        let pod = PodLine {
+            name: "istio-ingressgateway-5d4f8c9b7b-x2x7q".into(),
+            namespace: "istio-system".into(),
+            identity: "spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway".into(),
+            address: "10.244.103.112".into(),
+            ready: "2/2".into(),
+            status: "Terminating".into(),
+            ..PodLine::default()
+        };
+        let status = Status { pods: vec![pod], ..Status::default() };
+        let widest = |text: &str| text.lines().map(|line| line.chars().count()).max();
+        let text = render(&status, false);
+        assert!(widest(&text) <= Some(120) && !text.contains("spiffe://"), "{text}");
+        let text = render(&status, true);
+        assert!(text.contains("IDENTITY\n") && text.contains("/sa/istio-ingressgateway\n"), "{text}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub struct Connection {
     /// When the stream was opened.
     pub since: SystemTime,
     /// Its progress, by resource type.
-    pub status: BTreeMap<Kind, Status>,
+    pub status: BTreeMap<Kind, Box<Status>>,
     /// Generation of the newest snapshot computed for it.
     pub generation: u64,
     /// Whether part of that generation is not sent yet, because it waits for a request or an acknowledgement.
@@ -93,7 +93,7 @@ impl Guard {
     }
 
     /// Records the proxy's progress with a generation, and whether part of it is deferred.
-    pub fn update(&self, status: BTreeMap<Kind, Status>, generation: u64, deferred: bool) {
+    pub fn update(&self, status: BTreeMap<Kind, Box<Status>>, generation: u64, deferred: bool) {
         self.place.note(&status, generation, deferred);
         let mut connection = lock(&self.connection);
         connection.status = status;

@@ -41,7 +41,7 @@ impl Discover for Discovery {
         }
         let (send, responses) = mpsc::channel(QUEUE);
         let session = Session::new(mode, peer, self.clone(), send).until(parting);
-        tokio::spawn(session.run(requests));
+        tokio::spawn(Box::new(session).run(requests));
         Ok(responses)
     }
 }

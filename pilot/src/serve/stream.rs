@@ -63,19 +63,23 @@ impl Session {
         Self { until, ..self }
     }
 
-    /// Serves until either side ends the stream.
-    pub(super) async fn run(mut self, mut requests: Requests) {
-        let Some(first) = self.first(&mut requests).await else { return };
+    /// Serves until either side ends the stream. The session is on the heap, because the future holds its arguments twice.
+    pub(super) async fn run(mut self: Box<Self>, mut requests: Requests) {
+        // A stream lasts for hours, so what only its beginning needs is on the heap until then.
+        let Some(first) = Box::pin(self.first(&mut requests)).await else { return };
         if !self.is_configured().await {
             return;
         }
-        let mut known = match self.greet(&first).await {
+        let mut known = match Box::pin(self.greet(&first)).await {
             Ok(known) => known,
             Err(status) => return self.turn_away(status).await,
         };
         tracing::info!(node = known.node, "proxy connected");
         self.discovery.metrics.xds.inc();
-        self.converse(first, &mut requests, &mut known).await;
+        match self.take(first, &mut known) {
+            Ok(responses) => self.converse(responses, &mut requests, &mut known).await,
+            Err(status) => self.turn_away(status).await,
+        }
         self.discovery.metrics.xds.dec();
         tracing::info!(node = known.node, "proxy disconnected");
     }
@@ -100,10 +104,13 @@ impl Session {
         None
     }
 
-    async fn turn_away(&mut self, status: Status) {
+    fn turn_away(&self, status: Status) -> impl Future<Output = ()> + use<> {
         self.discovery.metrics.denied.inc();
         tracing::warn!(error = status.message(), peer = self.peer_name(), "a proxy's stream is rejected");
-        let _ = self.send.send(Box::new(Err(status))).await;
+        let (send, item) = (self.send.clone(), Box::new(Err(status)));
+        async move {
+            let _ = send.send(item).await;
+        }
     }
 
     /// Waits until the folder has been read. Before that, objects not read yet would look deleted, and a reconnecting
@@ -116,12 +123,8 @@ impl Session {
         }
     }
 
-    async fn converse(&mut self, first: Request, requests: &mut Requests, known: &mut Subscribed) {
-        let responses = match self.take(first, known) {
-            Ok(responses) => responses,
-            Err(status) => return self.turn_away(status).await,
-        };
-        if !self.deliver(responses, known).await {
+    async fn converse(&mut self, first: Vec<Response>, requests: &mut Requests, known: &mut Subscribed) {
+        if !self.deliver(first, known).await {
             return;
         }
         let drain = self.discovery.drain.clone();
@@ -151,7 +154,7 @@ impl Session {
                     if !more {
                         return;
                     }
-                    if let Err(error) = renew(known).await {
+                    if let Err(error) = Box::pin(renew(known)).await {
                         return self.turn_away(refusal(&error)).await;
                     }
                     self.protocol.push(known.member.offer())
@@ -248,8 +251,8 @@ impl Session {
     /// Sends responses in order. Returns false if the proxy has disconnected.
     #[expect(clippy::disallowed_methods, reason = "the shell measures how long a change took")]
     async fn deliver(&mut self, responses: Vec<Response>, known: &Subscribed) -> bool {
-        let metrics = self.discovery.metrics.clone();
         for response in responses {
+            let metrics = &self.discovery.metrics;
             if let Some(kind) = Kind::from_type_url(response.type_url()) {
                 let label = type_label(kind);
                 metrics.pushes.with_label_values(&[label]).inc();
@@ -267,7 +270,7 @@ impl Session {
         true
     }
 
-    fn report_refusals(&mut self, status: &BTreeMap<Kind, server::Status>, node: &str) {
+    fn report_refusals(&mut self, status: &BTreeMap<Kind, Box<server::Status>>, node: &str) {
         for (kind, status) in status {
             let Some(nack) = &status.nack else {
                 self.reported.remove(kind);

@@ -72,12 +72,23 @@ async fn a_proxy_that_connects_before_the_folder_is_read_gets_no_removals() {
     let (send, mut responses) = mpsc::channel(QUEUE);
     let requests =
         futures_util::stream::iter([Ok(Request::Delta(first))]).chain(futures_util::stream::pending());
-    tokio::spawn(Session::new(Mode::Delta, None, discovery(snapshots), send).run(requests.boxed()));
+    let session = Session::new(Mode::Delta, None, discovery(snapshots), send);
+    tokio::spawn(Box::new(session).run(requests.boxed()));
     let early = tokio::time::timeout(Duration::from_secs(60), responses.recv()).await;
     assert!(early.is_err(), "sent {early:?}");
     publish.send_replace(snapshot(1, ""));
     let response = responses.recv().await.unwrap().unwrap().into_delta().unwrap();
     assert!(response.resources.iter().any(|resource| resource.name == "BlackHoleCluster"), "{response:?}");
+}
+
+#[tokio::test]
+async fn the_task_of_a_stream_is_small() {
+    let (_publish, snapshots) = watch::channel(snapshot(0, ""));
+    let (send, _responses) = mpsc::channel(QUEUE);
+    let requests = futures_util::stream::pending().boxed();
+    let session = Session::new(Mode::Delta, None, discovery(snapshots), send);
+    let size = size_of_val(&session) + size_of_val(&Box::new(session).run(requests));
+    assert!(size <= 4096, "{size} bytes");
 }
 
 /// A proxy that follows the test step by step, one request at a time.
@@ -97,7 +108,7 @@ impl Client {
         let (send, responses) = mpsc::channel(QUEUE);
         let connections = discovery.connections.clone();
         let inbound = ReceiverStream::new(inbound).boxed();
-        tokio::spawn(Session::new(Mode::Delta, peer, discovery, send).run(inbound));
+        tokio::spawn(Box::new(Session::new(Mode::Delta, peer, discovery, send)).run(inbound));
         Self { requests, responses, connections }
     }
 
@@ -371,7 +382,7 @@ async fn a_stream_ends_with_the_certificate_that_opened_it() {
     let at = tokio::time::Instant::now() + Duration::from_hours(1);
     let parting = CloseAt { at, cause: CloseCause::Certificate };
     let session = Session::new(Mode::Delta, None, discovery, send).until(Some(parting));
-    tokio::spawn(session.run(requests.boxed()));
+    tokio::spawn(Box::new(session).run(requests.boxed()));
     responses.recv().await.unwrap().unwrap();
     // The time spent waiting for the proxy's Pod counts too.
     let early = tokio::time::timeout(Duration::from_secs(3590), responses.recv()).await;
@@ -399,7 +410,7 @@ spec: {clusterIP: 10.0.0.1, selector: {app: a}, ports: [{port: 80, name: http}]}
     let connections = discovery_of_first.connections.clone();
     let session = Session::new(Mode::Delta, None, discovery_of_first, send)
         .until(Some(CloseAt { at, cause: CloseCause::Age }));
-    tokio::spawn(session.run(requests.boxed()));
+    tokio::spawn(Box::new(session).run(requests.boxed()));
     let first = responses.recv().await.unwrap().unwrap().into_delta().unwrap();
     assert!(!first.resources.is_empty());
     assert!(responses.recv().await.is_none(), "it ends without a status");

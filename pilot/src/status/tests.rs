@@ -136,8 +136,8 @@ async fn seconds(number: u64) {
     tokio::time::sleep(Duration::from_secs(number)).await;
 }
 
-fn acknowledged() -> BTreeMap<api::model::Kind, Status> {
-    BTreeMap::from([(api::model::Kind::Cluster, Status::default())])
+fn acknowledged() -> BTreeMap<api::model::Kind, Box<Status>> {
+    BTreeMap::from([(api::model::Kind::Cluster, Box::default())])
 }
 
 #[tokio::test(start_paused = true)]

@@ -113,7 +113,7 @@ pub struct ProxyPlace {
 impl ProxyPlace {
     /// Records the proxy's acknowledgements, at the newest generation that was computed for it. `deferred`: part of that
     /// generation is not sent yet.
-    pub fn note(&self, status: &BTreeMap<Kind, Status>, generation: u64, deferred: bool) {
+    pub fn note(&self, status: &BTreeMap<Kind, Box<Status>>, generation: u64, deferred: bool) {
         self.progress.note(status, generation, deferred);
         self.proxies.bell.notify_waiters();
     }
@@ -127,7 +127,7 @@ impl Drop for ProxyPlace {
 }
 
 impl Progress {
-    fn note(&self, status: &BTreeMap<Kind, Status>, generation: u64, deferred: bool) {
+    fn note(&self, status: &BTreeMap<Kind, Box<Status>>, generation: u64, deferred: bool) {
         let refused = |s: &Status| s.nack.as_ref().is_some_and(|nack| nack.nonce == s.nonce_sent);
         if status.values().any(|s| s.nack.is_some()) || !self.refusals().is_empty() {
             self.note_refusals(status, generation);
@@ -141,7 +141,7 @@ impl Progress {
         self.answered.store(generation, Ordering::Release);
     }
 
-    fn note_refusals(&self, status: &BTreeMap<Kind, Status>, generation: u64) {
+    fn note_refusals(&self, status: &BTreeMap<Kind, Box<Status>>, generation: u64) {
         let mut list = self.refusals();
         let next = status.iter().filter_map(|(kind, s)| Some((*kind, s.nack.as_ref()?)));
         let next = next.map(|(kind, nack)| {
@@ -186,14 +186,14 @@ mod tests {
     use api::resource::verdict::Standing;
     use api::xds::server::Nack;
 
-    fn status(sent: &str, acked: &str, nack: Option<&str>) -> BTreeMap<Kind, Status> {
+    fn status(sent: &str, acked: &str, nack: Option<&str>) -> BTreeMap<Kind, Box<Status>> {
         let nack = nack.map(|nonce| Nack {
             nonce: nonce.into(),
             names: vec!["route".into()],
             detail: "a bad route".into(),
         });
         let status = Status { nonce_sent: sent.into(), nonce_acked: acked.into(), nack, ..Status::default() };
-        BTreeMap::from([(Kind::Route, status)])
+        BTreeMap::from([(Kind::Route, Box::new(status))])
     }
 
     #[test]

@@ -35,8 +35,8 @@ fn wait(generation: i64, gone: bool, milliseconds: u64) -> Wait {
     Wait { objects: vec![wanted], milliseconds }
 }
 
-fn acknowledged() -> BTreeMap<Resources, Status> {
-    BTreeMap::from([(Resources::Cluster, Status::default())])
+fn acknowledged() -> BTreeMap<Resources, Box<Status>> {
+    BTreeMap::from([(Resources::Cluster, Box::default())])
 }
 
 #[tokio::test(start_paused = true)]

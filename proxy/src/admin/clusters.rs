@@ -37,8 +37,9 @@ pub(super) fn statuses(
                     let found = assignments.binary_search_by(|a| a.cluster.as_str().cmp(name));
                     found.ok().map(|at| LoadAssignment::clone(&assignments[at]))
                 }
-                Discovery::Static(fixed) | Discovery::StrictDns(fixed) | Discovery::LogicalDns(fixed) => {
-                    Some(fixed.clone())
+                Discovery::Static(fixed) => Some(fixed.clone()),
+                Discovery::StrictDns(_) | Discovery::LogicalDns(_) => {
+                    snapshot.resolved(&cluster.name).map(|found| LoadAssignment::clone(&found.model))
                 }
                 Discovery::OriginalDestination { .. } => None,
             };
@@ -135,6 +136,7 @@ fn host(locality: &LocalityEndpoints, endpoint: &Endpoint, ejected: bool) -> Val
     let place = &locality.locality;
     let status = match endpoint.health {
         Health::Healthy => "HEALTHY",
+        Health::Degraded => "DEGRADED",
         Health::Unhealthy => "UNHEALTHY",
         Health::Draining => "DRAINING",
     };
@@ -173,6 +175,7 @@ fn address_json(address: &EndpointAddress) -> Value {
 fn flags(health: Health, ejected: bool) -> String {
     let health = match health {
         Health::Healthy => "",
+        Health::Degraded => "/degraded_eds_health",
         Health::Unhealthy => "/failed_eds_health",
         Health::Draining => "/eds_status_draining",
     };

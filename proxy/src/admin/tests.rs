@@ -275,6 +275,59 @@ async fn an_ejected_endpoint_is_shown_as_such_until_it_is_back() {
 }
 
 #[tokio::test]
+async fn a_dns_cluster_shows_the_addresses_of_its_names_and_their_health() {
+    let fixture = fixture(BTreeMap::new(), vec![]);
+    let assignment = |addresses: &[EndpointAddress]| {
+        let endpoint = |address: &EndpointAddress| Endpoint {
+            address: address.clone(),
+            health: Health::Degraded,
+            hostname: "a.test".into(),
+            weight: 1,
+            mtls: false,
+            workload: None,
+        };
+        let endpoints = addresses.iter().map(endpoint).collect();
+        let locality = LocalityEndpoints { endpoints, ..LocalityEndpoints::default() };
+        LoadAssignment { cluster: "names".into(), localities: vec![locality] }
+    };
+    let given = assignment(&[EndpointAddress::Dns("a.test".into(), 80)]);
+    for discovery in [Discovery::StrictDns(given.clone()), Discovery::LogicalDns(given)] {
+        let seams = &fixture.admin.shared.seams;
+        let rules = Outlier {
+            consecutive_5xx: Some(5),
+            consecutive_gateway: None,
+            interval: Duration::from_secs(10),
+            base_ejection: Duration::from_secs(30),
+            max_ejection: Duration::from_secs(300),
+            max_percent: 100,
+        };
+        let cluster = Cluster { outlier: Some(rules), ..Cluster::new("names", discovery) };
+        let update = Update { upsert: vec![Resource::Cluster(Box::new(cluster))], remove: vec![] };
+        let (snapshot, _) = Snapshot::empty().apply(update, &seams.credentials);
+        let statuses = || clusters::statuses(&snapshot, &BTreeMap::new(), Duration::from_secs(101));
+        let compiled = snapshot.cluster("names").unwrap();
+        assert!(!clusters::text(&statuses()).contains("::weight::"), "no address is known yet");
+        let addresses = ["10.0.0.1:80", "[fd00::1]:80"].map(|a| EndpointAddress::Socket(a.parse().unwrap()));
+        let found = compiled.resolved.replace(assignment(&addresses));
+        assert!(Arc::ptr_eq(&found, &compiled.resolved.replace(assignment(&addresses))));
+        found.list[1].health.eject(Duration::from_secs(100), &rules);
+        let text = clusters::text(&statuses());
+        for line in [
+            "names::10.0.0.1:80::hostname::a.test",
+            "names::10.0.0.1:80::health_flags::/degraded_eds_health",
+            "names::[fd00::1]:80::health_flags::/failed_outlier_check/degraded_eds_health",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+        let json = clusters::json(&statuses());
+        let hosts = &json["cluster_statuses"][0]["host_statuses"];
+        assert_eq!(hosts[0]["health_status"], json!({"eds_health_status": "DEGRADED"}));
+        assert_eq!(hosts[0]["address"]["socket_address"], json!({"address": "10.0.0.1", "port_value": 80}));
+        assert_eq!(hosts.as_array().unwrap().len(), 2);
+    }
+}
+
+#[tokio::test]
 async fn the_dump_has_versions_but_no_keys_and_can_be_filtered() {
     let fixture = fixture(BTreeMap::new(), vec![]);
     fixture.configure();

@@ -1,5 +1,6 @@
 //! Pure. Chooses the endpoint for a request: by priority, then locality, then the cluster's policy. Chooses only
-//! healthy endpoints, unless so few are healthy that all must share the load. Random numbers and loads are arguments.
+//! healthy endpoints, and degraded ones where these do not suffice, unless so few are available that all must share the
+//! load. Random numbers and loads are arguments.
 
 pub mod consistent;
 pub mod ejection;
@@ -13,6 +14,7 @@ use api::model::cluster::Balancer as Policy;
 use api::model::endpoint::Health;
 use consistent::Table;
 use list::List;
+use priority::Count;
 
 /// The inputs of a choice besides the endpoints.
 pub struct PickContext<'a> {
@@ -28,13 +30,14 @@ pub struct PickContext<'a> {
 #[derive(Debug)]
 pub struct Picker {
     policy: Policy,
-    /// For each priority, its share of traffic in percent and its endpoints.
-    priorities: Vec<(u32, Priority)>,
+    /// The endpoints that share the traffic, with their shares in percent: of each priority the healthy ones, then the
+    /// degraded ones.
+    shares: Vec<(u32, Members)>,
 }
 
 #[derive(Debug)]
-struct Priority {
-    /// Parallel to `places`: weights of the localities' healthy endpoints.
+struct Members {
+    /// Parallel to `places`: weights of the localities' endpoints.
     weights: Vec<u32>,
     places: Vec<Place>,
 }
@@ -54,27 +57,39 @@ impl Picker {
         usable: &dyn Fn(usize) -> bool,
         random: &dyn Fn() -> u32,
     ) -> Self {
-        let healthy = |i: usize| endpoints.list[i].model.health == Health::Healthy && usable(i);
+        let is = |health: Health, i: usize| endpoints.list[i].model.health == health && usable(i);
         let mut levels: Vec<u32> = endpoints.localities.iter().map(|g| g.priority).collect();
         levels.sort_unstable();
         levels.dedup();
         let groups = |level: u32| endpoints.localities.iter().filter(move |g| g.priority == level);
-        let counts: Vec<(usize, usize)> = levels
+        let counts: Vec<Count> = levels
             .iter()
             .map(|level| {
                 let members = || groups(*level).flat_map(|g| g.members.clone());
-                (members().filter(|i| healthy(*i)).count(), members().count())
+                let count = |health| members().filter(|i| is(health, *i)).count();
+                Count {
+                    healthy: count(Health::Healthy),
+                    degraded: count(Health::Degraded),
+                    total: members().count(),
+                }
             })
             .collect();
-        let loads = priority::loads(&counts);
-        let mut picker = Self { policy, priorities: vec![] };
-        for ((level, load), (sound, total)) in levels.iter().zip(loads).zip(counts) {
-            // Draining endpoints are not used even in panic mode: they are about to stop.
-            let panic = priority::panics(sound, total, panic_threshold);
-            let chosen =
-                |i: &usize| healthy(*i) || (panic && endpoints.list[*i].model.health != Health::Draining);
+        let mut picker = Self { policy, shares: vec![] };
+        for (level, load) in levels.iter().zip(priority::loads(&counts, panic_threshold)) {
             let groups: Vec<&Group> = groups(*level).collect();
-            picker.priorities.push((load, picker.arrange(endpoints, &groups, &chosen, random)));
+            let mut share = |part: u32, chosen: &dyn Fn(&usize) -> bool| {
+                if part > 0 {
+                    picker.shares.push((part, picker.arrange(endpoints, &groups, chosen, random)));
+                }
+            };
+            if load.panics {
+                // Draining endpoints are not used even in panic mode: they are about to stop.
+                let chosen = |i: &usize| endpoints.list[*i].model.health != Health::Draining;
+                share(load.healthy + load.degraded, &chosen);
+            } else {
+                share(load.healthy, &|i| is(Health::Healthy, *i));
+                share(load.degraded, &|i| is(Health::Degraded, *i));
+            }
         }
         picker
     }
@@ -85,7 +100,7 @@ impl Picker {
         groups: &[&Group],
         chosen: &dyn Fn(&usize) -> bool,
         random: &dyn Fn() -> u32,
-    ) -> Priority {
+    ) -> Members {
         let place = |members: Vec<usize>| {
             let members: Vec<(usize, u32)> =
                 members.into_iter().map(|i| (i, endpoints.list[i].model.weight.max(1))).collect();
@@ -101,28 +116,28 @@ impl Picker {
         let members = |group: &Group| group.members.clone().filter(|i| chosen(i)).collect::<Vec<usize>>();
         if groups.iter().all(|g| g.weight.is_none()) {
             let all = groups.iter().flat_map(|g| members(g)).collect();
-            return Priority { weights: vec![1], places: vec![place(all)] };
+            return Members { weights: vec![1], places: vec![place(all)] };
         }
         let weigh = |group: &&Group| {
             priority::locality_weight(group.weight.unwrap_or(0), members(group).len(), group.members.len())
         };
         let weights = groups.iter().map(weigh).collect();
-        Priority { weights, places: groups.iter().map(|g| place(members(g))).collect() }
+        Members { weights, places: groups.iter().map(|g| place(members(g))).collect() }
     }
 
     /// The position of the endpoint for the next request; `None`: there is none.
     pub fn pick(&self, context: &PickContext<'_>) -> Option<usize> {
-        let priority = match &self.priorities[..] {
+        let members = match &self.shares[..] {
             [] => return None,
             [(_, only)] => only,
             many => {
-                let place = weighted(many.iter().map(|(load, _)| *load), (context.random)())?;
+                let place = weighted(many.iter().map(|(part, _)| *part), (context.random)())?;
                 &many[place].1
             }
         };
-        let place = match &priority.places[..] {
+        let place = match &members.places[..] {
             [only] => only,
-            many => &many[weighted(priority.weights.iter().copied(), (context.random)())?],
+            many => &many[weighted(members.weights.iter().copied(), (context.random)())?],
         };
         match (&place.table, context.hash) {
             (Some(table), Some(hash)) => table.find(hash),
@@ -144,8 +159,9 @@ impl Picker {
     }
 }
 
-/// A healthy endpoint of the same priority as `like` that is not excluded. Used for a retry when the balancer keeps
-/// choosing the endpoint that just failed: one that refuses all connections is always the least busy.
+/// A healthy endpoint of the same priority as `like` that is not excluded, or a degraded one if there is none. Used for
+/// a retry when the balancer keeps choosing the endpoint that just failed: one that refuses all connections is always
+/// the least busy.
 pub fn another(
     endpoints: &Endpoints,
     like: usize,
@@ -153,11 +169,14 @@ pub fn another(
     random: u32,
 ) -> Option<usize> {
     let priority = endpoints.localities.iter().find(|g| g.members.contains(&like))?.priority;
-    let groups = endpoints.localities.iter().filter(|g| g.priority == priority);
-    let healthy = |i: &usize| endpoints.list[*i].model.health == Health::Healthy && !excluded(*i);
-    let others: Vec<usize> = groups.flat_map(|g| g.members.clone()).filter(healthy).collect();
-    let at = (u64::from(random) * others.len() as u64) >> 32;
-    others.get(at as usize).copied()
+    let groups = || endpoints.localities.iter().filter(|g| g.priority == priority);
+    let one_of = |health: Health| {
+        let is = |i: &usize| endpoints.list[*i].model.health == health && !excluded(*i);
+        let others: Vec<usize> = groups().flat_map(|g| g.members.clone()).filter(is).collect();
+        let at = (u64::from(random) * others.len() as u64) >> 32;
+        others.get(at as usize).copied()
+    };
+    one_of(Health::Healthy).or_else(|| one_of(Health::Degraded))
 }
 
 /// A random position by weight; `None`: all weights are zero.

@@ -71,6 +71,10 @@ fn a_retry_finds_the_one_healthy_endpoint_of_its_priority_that_has_not_failed() 
         assert!(expected.iter().all(|i| found.contains(i)), "{tried:?}: {found:?}");
     }
     assert_eq!(another(&all, 4, &|_| false, 7), Some(4), "another priority is for its own failures");
+    let degraded = endpoint(2, Health::Degraded, 1);
+    let all = endpoints(vec![(0, None, [healthy(&[1, 1]), vec![degraded]].concat())]);
+    assert_eq!(another(&all, 0, &|i| i == 0, 7), Some(1), "a healthy one first");
+    assert_eq!(another(&all, 0, &|i| i < 2, 7), Some(2));
 }
 
 fn near(counts: &[usize], expected: &[usize]) {
@@ -107,6 +111,25 @@ fn when_most_are_unhealthy_all_are_used() {
     let mut list = healthy(&[1, 1, 1]);
     (list[1].health, list[2].health) = (Health::Unhealthy, Health::Unhealthy);
     near(&counts(&endpoints(vec![(0, None, list)]), Policy::RoundRobin), &[2000; 3]);
+}
+
+#[test]
+fn degraded_endpoints_get_only_what_the_healthy_ones_cannot_carry() {
+    use Health::{Degraded as D, Healthy as H, Unhealthy as U};
+    for (health, expected) in [
+        ([H, H, H, D], [2000, 2000, 2000, 0]),
+        ([H, H, D, U], [2100, 2100, 1800, 0]),
+        ([H, D, U, U], [3000, 3000, 0, 0]),
+        ([D, D, U, U], [3000, 3000, 0, 0]),
+        ([D, D, D, D], [1500; 4]),
+        ([D, U, U, U], [1500; 4]),
+    ] {
+        let list = health.iter().enumerate().map(|(i, health)| endpoint(i as u8, *health, 1)).collect();
+        let all = endpoints(vec![(0, None, list)]);
+        for policy in POLICIES {
+            near(&counts(&all, policy), &expected);
+        }
+    }
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub struct Reply {
     /// How the body is framed; `None`: there is no body, and a `content-length` among the headers describes a body
     /// that is not sent.
     pub length: Option<Length>,
+    /// Whether to declare the chunked coding of a body that is not sent (`framing::announces_chunks`).
+    pub announces_chunks: bool,
     /// Whether the connection serves another request.
     pub persists: bool,
     /// The value of `date`, if the headers have none.
@@ -44,6 +46,8 @@ pub fn response(out: &mut BytesMut, reply: &Reply, headers: &HeaderMap) {
     });
     if let Some(length) = reply.length {
         framed(out, length);
+    } else if reply.announces_chunks {
+        framed(out, Length::Chunked);
     }
     match (reply.persists, reply.version) {
         (false, _) => out.put_slice(b"connection: close\r\n"),

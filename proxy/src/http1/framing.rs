@@ -63,6 +63,14 @@ pub fn has_body(method: &Method, status: StatusCode) -> bool {
         && status != StatusCode::NOT_MODIFIED
 }
 
+/// Whether the response to HEAD declares the chunked coding, as the response to GET would: it has no stated length, and
+/// its status allows a body. Envoy does the same, whether the response is an upstream's or its own.
+pub fn announces_chunks(version: Version, status: StatusCode, headers: &HeaderMap) -> bool {
+    version == Version::HTTP_11
+        && has_body(&Method::GET, status)
+        && !headers.contains_key(header::CONTENT_LENGTH)
+}
+
 /// Whether the connection serves another message after this one (RFC 9112, 9.3).
 pub fn persists(version: Version, headers: &HeaderMap) -> bool {
     let says = |what: &str| names(headers, header::CONNECTION, what);

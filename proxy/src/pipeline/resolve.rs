@@ -5,7 +5,6 @@ use super::world::Thread;
 use crate::lookup::Resolver;
 use crate::lookup::pace::{Outcome, wait};
 use crate::snapshot::Snapshot;
-use crate::snapshot::cluster::Endpoints;
 use api::model::cluster::{AddressFamily, Cluster, Discovery};
 use api::model::endpoint::{Endpoint, EndpointAddress, LoadAssignment, LocalityEndpoints};
 use foldhash::HashMap;
@@ -138,8 +137,8 @@ impl Names {
         if last.is_some_and(|last| *last.model == resolved) {
             return;
         }
-        let endpoints = Endpoints::build(Arc::new(resolved), last.map(AsRef::as_ref));
-        self.thread.replace(&upstream, upstream.with_endpoints(Arc::new(endpoints), &self.thread));
+        let endpoints = upstream.cluster().resolved.replace(resolved);
+        self.thread.replace(&upstream, upstream.with_endpoints(endpoints, &self.thread));
     }
 }
 

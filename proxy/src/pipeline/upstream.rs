@@ -69,7 +69,8 @@ impl Upstream {
         let endpoints = match cluster.model.discovery {
             // Resolved addresses stay in use in a changed cluster until its names are resolved again.
             Discovery::StrictDns(_) | Discovery::LogicalDns(_) => {
-                last.and_then(|last| last.endpoints.clone())
+                let known = last.and_then(|last| last.endpoints.clone());
+                known.or_else(|| cluster.resolved.endpoints())
             }
             _ => cluster.endpoints.clone(),
         };

@@ -115,6 +115,27 @@ impl Meter {
         self.bytes.set(self.bytes.get() + bytes);
     }
 
+    /// Counts what has arrived of a body that nobody will read. Envoy reads a request until its response is there, so
+    /// its logs and metrics have these bytes.
+    pub fn receive(&self, body: &mut Incoming) {
+        let mut context = Context::from_waker(Waker::noop());
+        let most = self.bytes().saturating_add(MOST_KEPT as u64);
+        while !self.ended() && self.bytes() < most {
+            match Pin::new(&mut *body).poll_frame(&mut context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Some(data) = frame.data_ref() {
+                        self.count(data);
+                    }
+                    if frame.is_trailers() || body.is_end_stream() {
+                        self.end();
+                    }
+                }
+                Poll::Ready(None) => self.end(),
+                Poll::Ready(Some(Err(_))) | Poll::Pending => return,
+            }
+        }
+    }
+
     /// Counts a piece. What is read after the body's end is a held copy, which has been counted.
     fn count(&self, data: &Bytes) {
         if self.ended.get() {
@@ -236,6 +257,19 @@ impl Replay {
         self.ended.set(true);
         self.settle();
         meter.end();
+    }
+
+    /// Counts what has arrived of the body, after the last attempt. A mirror may still wait for it.
+    pub fn receive(&self, meter: &Meter) {
+        let mut context = Context::from_waker(Waker::noop());
+        let most = meter.bytes().saturating_add(MOST_KEPT as u64);
+        let mut position = self.kept.borrow().len();
+        while !self.ended.get() && meter.bytes() < most {
+            let read = self.poll(&mut context, self.attempt.get(), &mut position, meter);
+            if !matches!(read, Poll::Ready(Some(Ok(_)))) {
+                return;
+            }
+        }
     }
 
     /// The whole body, once it has been read; `None`: it was too long, or has not ended.
@@ -470,7 +504,8 @@ impl RequestBody {
     }
 }
 
-/// Bytes of a body to keep for retries: Envoy's default, the limit of a connection's buffers.
+/// Bytes of a body to keep for retries, or to read without a reader: Envoy's default, the limit of a connection's
+/// buffers.
 const MOST_KEPT: usize = 1024 * 1024;
 
 #[cfg(test)]
@@ -506,6 +541,21 @@ mod tests {
             let found = pieces(given).read(most).await.ok().map(|(data, _)| data);
             assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{given:?} {most}");
         }
+    }
+
+    #[test]
+    fn what_has_arrived_of_an_unread_body_is_counted() {
+        let body = || {
+            let text = Change::FromText(FromText::default());
+            Incoming::buffered(Bytes::from_static(b"YWJj"), None).changed(text, None)
+        };
+        let meter = Meter::new(false, Rc::default());
+        meter.receive(&mut body());
+        assert_eq!((meter.bytes(), meter.ended()), (3, true));
+        let (meter, replay) = (Meter::new(false, Rc::default()), Replay::new(body()));
+        replay.receive(&meter);
+        assert_eq!((meter.bytes(), meter.ended()), (3, true));
+        assert_eq!(replay.parts(), Some(vec![Bytes::from_static(b"abc")]), "a mirror still gets it");
     }
 
     #[test]

@@ -9,8 +9,8 @@ use api::model::endpoint::{Endpoint, EndpointAddress, LoadAssignment};
 use api::model::tls::UpstreamTls;
 use rustls::ClientConfig;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A compiled cluster.
 #[derive(Debug)]
@@ -25,6 +25,34 @@ pub struct Cluster {
     pub gauges: Arc<Gauges>,
     /// The endpoints from the configuration or EDS; `None` until they are received.
     pub endpoints: Option<Arc<Endpoints>>,
+    /// The endpoints of a DNS cluster.
+    pub resolved: Arc<Resolved>,
+}
+
+/// The addresses that a DNS cluster's names were last resolved to. All threads look up names and share the result, so
+/// that they share the endpoints' health, and admin pages can show both.
+#[derive(Debug, Default)]
+pub struct Resolved(Mutex<Option<Arc<Endpoints>>>);
+
+impl Resolved {
+    /// The endpoints; `None`: the names were not resolved yet.
+    pub fn endpoints(&self) -> Option<Arc<Endpoints>> {
+        self.lock().clone()
+    }
+
+    /// Replaces the addresses, unless they are the same, and returns their endpoints. An address keeps its health.
+    pub fn replace(&self, addresses: LoadAssignment) -> Arc<Endpoints> {
+        let mut endpoints = self.lock();
+        if let Some(same) = endpoints.as_ref().filter(|last| *last.model == addresses) {
+            return same.clone();
+        }
+        let last = endpoints.take();
+        endpoints.insert(Arc::new(Endpoints::build(Arc::new(addresses), last.as_deref()))).clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Endpoints>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// TLS settings for endpoints.
@@ -135,6 +163,7 @@ impl Cluster {
             name: last.map_or_else(|| model.name.as_str().into(), |last| last.name.clone()),
             gauges: last.map(|last| last.gauges.clone()).unwrap_or_default(),
             endpoints: last.and_then(|last| last.endpoints.clone()),
+            resolved: last.map(|last| last.resolved.clone()).unwrap_or_default(),
             tls,
             model,
         };
@@ -151,6 +180,7 @@ impl Cluster {
             tls: self.tls.clone(),
             gauges: self.gauges.clone(),
             endpoints: self.assigned(discovered),
+            resolved: self.resolved.clone(),
         }
     }
 

@@ -22,7 +22,7 @@ mod secrets;
 use api::model::Kind;
 use api::model::endpoint::LoadAssignment;
 use api::model::route::RouteConfiguration;
-use cluster::Cluster;
+use cluster::{Cluster, Endpoints};
 use foldhash::HashMap;
 use listener::Listener;
 use secrets::collect_secrets;
@@ -90,10 +90,17 @@ impl Snapshot {
     /// that were never used have none.
     pub fn ejected(&self, cluster: &str, now: Duration) -> BTreeSet<SocketAddr> {
         let used = self.clusters.get(cluster).and_then(|slot| slot.awake());
-        let endpoints =
-            used.filter(|cluster| cluster.model.outlier.is_some()).and_then(|c| c.endpoints.as_ref());
-        let targets = endpoints.into_iter().flat_map(|endpoints| &endpoints.list);
+        let Some(cluster) = used.filter(|cluster| cluster.model.outlier.is_some()) else {
+            return BTreeSet::new();
+        };
+        let endpoints = cluster.endpoints.clone().or_else(|| cluster.resolved.endpoints());
+        let targets = endpoints.iter().flat_map(|endpoints| &endpoints.list);
         targets.filter(|target| target.health.ejected(now)).map(|target| target.address).collect()
+    }
+
+    /// The endpoints that the names of a DNS cluster were resolved to; `None`: they were not resolved yet.
+    pub fn resolved(&self, cluster: &str) -> Option<Arc<Endpoints>> {
+        self.clusters.get(cluster)?.awake()?.resolved.endpoints()
     }
 
     /// Whether there is a cluster of this name.

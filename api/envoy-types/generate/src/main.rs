@@ -3,7 +3,8 @@
 //!
 //! The crate `envoy-types` of crates.io publishes the descriptors of all of Envoy (3 MB). This keeps the messages that a
 //! mesh's configuration reaches, drops comments, options and services, and adds Istio's few messages, which no crate
-//! publishes. Run it with `make descriptors` after an update of `envoy-types`, or after adding a root.
+//! publishes. Run it with `make descriptors` after an update of `envoy-types`, after adding a root, or after adding the
+//! codec of an HTTP filter: the messages of filters are those that the files of `api/src/wire/filter` name as text.
 
 use anyhow::{Context, Result, bail};
 use prost::Message;
@@ -16,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Messages that both outputs keep, with all messages that they refer to.
+/// Messages that both outputs keep beside those of HTTP filters, with all messages that they refer to.
 const ROOTS: &[&str] = &[
     "envoy.config.bootstrap.v3.Bootstrap",
     "envoy.config.listener.v3.Listener",
@@ -32,17 +33,6 @@ const ROOTS: &[&str] = &[
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
     "envoy.extensions.filters.network.rbac.v3.RBAC",
-    "envoy.extensions.filters.http.router.v3.Router",
-    "envoy.extensions.filters.http.rbac.v3.RBAC",
-    "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
-    "envoy.extensions.filters.http.fault.v3.HTTPFault",
-    "envoy.extensions.filters.http.buffer.v3.Buffer",
-    "envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
-    "envoy.extensions.filters.http.cors.v3.Cors",
-    "envoy.extensions.filters.http.cors.v3.CorsPolicy",
-    "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
-    "envoy.extensions.filters.http.health_check.v3.HealthCheck",
-    "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
     "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
     "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
     "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
@@ -92,21 +82,44 @@ fn main() -> Result<()> {
     let bytes = std::fs::read(&source).with_context(|| format!("reading {}", source.display()))?;
     let whole = FileDescriptorSet::decode(bytes.as_slice()).context("reading the descriptors")?;
     let api = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    write_types(&whole, &api.join("envoy-types/src/generated"))?;
-    write_descriptors(whole, &api.join("src/wire/envoy.binpb"))
+    let filters = filters(&api.join("src/wire/filter"))?;
+    let roots: Vec<&str> = ROOTS.iter().copied().chain(filters.iter().map(String::as_str)).collect();
+    write_types(&whole, &roots, &api.join("envoy-types/src/generated"))?;
+    write_descriptors(whole, &roots, &api.join("src/wire/envoy.binpb"))
 }
 
-fn write_descriptors(mut whole: FileDescriptorSet, target: &Path) -> Result<()> {
+/// The messages of HTTP filters, which their codecs name as text.
+fn filters(folder: &Path) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    let files = std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
+    for file in files {
+        let path = file.with_context(|| format!("reading {}", folder.display()))?.path();
+        let code = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        for (at, _) in code.match_indices(FILTER) {
+            let name = code[at + 1..].split('"').next().unwrap_or_default();
+            found.insert(name.to_owned());
+        }
+    }
+    if found.is_empty() {
+        bail!("no file of {} names a message of a filter", folder.display());
+    }
+    Ok(found)
+}
+
+/// How the name of a filter's message begins in the code.
+const FILTER: &str = "\"envoy.extensions.filters.http.";
+
+fn write_descriptors(mut whole: FileDescriptorSet, roots: &[&str], target: &Path) -> Result<()> {
     whole.file.extend(istio());
-    let trimmed = trim(&whole, ROOTS.iter().copied())?;
+    let trimmed = trim(&whole, roots.iter().copied())?;
     let bytes = trimmed.encode_to_vec();
     std::fs::write(target, &bytes).with_context(|| format!("writing {}", target.display()))?;
     println!("{}: {} files, {} bytes", target.display(), trimmed.file.len(), bytes.len());
     Ok(())
 }
 
-fn write_types(whole: &FileDescriptorSet, target: &Path) -> Result<()> {
-    let roots = ROOTS.iter().chain(RUST).filter(|root| !JSON.iter().any(|package| root.starts_with(package)));
+fn write_types(whole: &FileDescriptorSet, roots: &[&str], target: &Path) -> Result<()> {
+    let roots = roots.iter().chain(RUST).filter(|root| !JSON.iter().any(|package| root.starts_with(package)));
     let mut trimmed = trim(whole, roots.copied())?;
     let (package, service) = SERVICE;
     let mut services =

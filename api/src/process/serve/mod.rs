@@ -140,7 +140,8 @@ pub async fn https_within<L: Listener>(
         let (stream, counter) = (slot.watch(stream, true), slot.counter());
         connections.spawn(slot, async move {
             let tls_acceptor = TlsAcceptor::from(tls.borrow().config.clone());
-            match tls_acceptor.accept(stream).await {
+            // On the heap, so that the connection's task holds nothing of the handshake after it.
+            match Box::pin(tls_acceptor.accept(stream)).await {
                 Ok(stream) => {
                     let peer = Arc::new(tls_peer(address, stream.get_ref().1));
                     counter.handshake_done(&peer);
@@ -256,8 +257,8 @@ where
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
+    // On the heap, like the connection in `task`.
+    let mut connection = Box::pin(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let closing = async {
         match close_at {
             Some(CloseAt { at, .. }) => tokio::time::sleep_until(at).await,
@@ -293,8 +294,7 @@ impl ConnectionTasks {
     }
 
     fn spawn(&self, slot: Slot, connection: impl Future<Output = ()> + Send + 'static) {
-        let abort = self.abort.clone();
-        self.tasks.spawn(async move { abort.run_until_cancelled(slot.run(connection)).await });
+        self.tasks.spawn(task(self.abort.clone(), slot, connection));
     }
 
     /// Waits for the active requests up to a limit, then aborts the rest: streams may never end on their own.
@@ -308,6 +308,19 @@ impl ConnectionTasks {
             self.abort.cancel();
             self.tasks.wait().await;
         }
+    }
+}
+
+/// The task of a connection. The connection is on the heap, so that it exists once: a future that passes another one on
+/// has room for it twice.
+fn task(
+    abort: CancellationToken,
+    slot: Slot,
+    connection: impl Future<Output = ()> + Send + 'static,
+) -> impl Future<Output = ()> + Send + 'static {
+    let connection = Box::pin(connection);
+    async move {
+        abort.run_until_cancelled(slot.run(connection)).await;
     }
 }
 

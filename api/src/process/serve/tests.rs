@@ -99,6 +99,20 @@ async fn is_closed(client: &TcpStream) -> bool {
     }
 }
 
+/// Thousands of proxies hold a connection to pilot each. What a connection needs besides its buffers is small.
+#[tokio::test]
+async fn the_task_of_a_connection_is_small() {
+    let (listener, address) = listener().await;
+    let _client = TcpStream::connect(address).await.unwrap();
+    let (stream, address, slot) = Acceptor::new(Limits::default()).accept(&listener).await;
+    let peer = Arc::new(Peer { address, certificates: Arc::default(), identity: None });
+    let client = Client::new(peer, (slot.counter(), &Limits::default()), None);
+    let serving = serve(slot.watch(stream, false), who(), client, CancellationToken::new());
+    assert!(size_of_val(&serving) <= 2048, "serving: {} bytes", size_of_val(&serving));
+    let task = task(CancellationToken::new(), slot, serving);
+    assert!(size_of_val(&task) <= 1024, "the task: {} bytes", size_of_val(&task));
+}
+
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {

@@ -162,7 +162,12 @@ fn endpoint() -> BoxedStrategy<Endpoint> {
         (name(), any::<u16>()).prop_map(|(host, port)| EndpointAddress::Dns(host, port)),
         name().prop_map(EndpointAddress::Pipe),
     ];
-    let health = prop_oneof![Just(Health::Healthy), Just(Health::Unhealthy), Just(Health::Draining)];
+    let health = prop_oneof![
+        Just(Health::Healthy),
+        Just(Health::Degraded),
+        Just(Health::Unhealthy),
+        Just(Health::Draining)
+    ];
     let workload = vec("[a-z0-9-]{0,8}", 5).prop_map(|p| EndpointWorkload {
         name: p[0].clone(),
         namespace: p[1].clone(),

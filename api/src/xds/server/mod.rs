@@ -83,9 +83,10 @@ impl Session {
         self.plan(offer)
     }
 
-    /// The client's status by type; types that it never requested are omitted.
-    pub fn status(&self) -> BTreeMap<Kind, Status> {
-        self.watches.iter().map(|(kind, watch)| (*kind, watch.status())).collect()
+    /// The client's status by type; types that it never requested are omitted. Boxed, because callers keep one for each
+    /// client, and a node of a map has room for eleven.
+    pub fn status(&self) -> BTreeMap<Kind, Box<Status>> {
+        self.watches.iter().map(|(kind, watch)| (*kind, Box::new(watch.status()))).collect()
     }
 
     /// The names of a kind that the client subscribes to; a wildcard is `*`.

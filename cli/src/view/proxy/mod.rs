@@ -6,6 +6,7 @@ pub mod compare;
 pub mod ecds;
 pub mod endpoints;
 pub mod listeners;
+pub mod log;
 pub mod routes;
 pub mod secrets;
 

@@ -167,8 +167,8 @@ status: {{podIP: {ip}, phase: Running, conditions: [{{type: Ready, status: \"Tru
     Arc::new(Snapshot::new(Arc::new(catalog.apply(changes).0), generation, now))
 }
 
-fn acknowledged() -> BTreeMap<Kind, Status> {
-    BTreeMap::from([(Kind::Endpoints, Status::default())])
+fn acknowledged() -> BTreeMap<Kind, Box<Status>> {
+    BTreeMap::from([(Kind::Endpoints, Box::default())])
 }
 
 const ENDS: &str = ", deletionTimestamp: \"2026-01-01T00:00:00Z\"";
@@ -222,7 +222,7 @@ async fn a_replica_reports_its_state_and_when_a_proxy_begins_to_refuse() {
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut changed).await.is_err(), "nothing changes");
     let nack = Nack { nonce: "2".into(), names: vec!["r".into()], detail: "bad".into() };
     let refused = Status { nonce_sent: "2".into(), nack: Some(nack), ..Status::default() };
-    far.note(&BTreeMap::from([(Kind::Route, refused)]), 6, false);
+    far.note(&BTreeMap::from([(Kind::Route, Box::new(refused))]), 6, false);
     tokio::time::timeout(Duration::from_secs(30), changed).await.expect("it reports the refusal");
     assert_eq!(first.replicas.states().await[&second.address].proxies[0].refusals[0].detail, "bad");
 }

@@ -204,7 +204,10 @@ where
         && length != Some(Length::UntilClose)
         && !framing::names(&parts.headers, header::CONNECTION, "close");
     let date = date::of(service.time());
-    let reply = Reply { version: properties.version, status: parts.status, length, persists, date };
+    let announces_chunks =
+        properties.head_only && framing::announces_chunks(properties.version, parts.status, &parts.headers);
+    let (version, status) = (properties.version, parts.status);
+    let reply = Reply { version, status, length, announces_chunks, persists, date };
     connection.write(|out| encode::response(out.gathered(), &reply, &parts.headers));
     drop(parts);
     if upgrades {

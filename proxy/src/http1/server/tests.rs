@@ -98,6 +98,7 @@ impl Service for Handler {
                 pieces(vec![Frame::data("abc".into()), Frame::trailers(trailers)])
             }
             "/large" => text(vec![b'x'; 100_000]),
+            "/empty" => text(""),
             "/none" => {
                 let mut response = text("unseen");
                 *response.status_mut() = StatusCode::NO_CONTENT;
@@ -322,8 +323,20 @@ fn an_unread_body_that_has_arrived_is_skipped_and_an_incomplete_one_ends_the_con
 fn responses_without_bodies_have_none() {
     run(async {
         let mut client = Client::new(1 << 16);
-        client.send("HEAD /large HTTP/1.1\r\nhost: a\r\n\r\n").await;
-        assert_eq!(client.until("\r\n\r\n").await, format!("HTTP/1.1 200 OK\r\n{DATE}\r\n"));
+        // Like Envoy: the length is unknown, whether the service has a body or not.
+        for path in ["/large", "/trailers", "/empty"] {
+            client.send(&format!("HEAD {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+            let head = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n{DATE}\r\n");
+            assert_eq!(client.until("\r\n\r\n").await, head);
+        }
+        client.send("HEAD /short HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n{DATE}\r\n");
+        assert_eq!(client.until("\r\n\r\n").await, head);
+        client.send("HEAD /none HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!(client.until("\r\n\r\n").await, format!("HTTP/1.1 204 No Content\r\n{DATE}\r\n"));
+        client.send("HEAD /a HTTP/1.0\r\nconnection: keep-alive\r\n\r\n").await;
+        let head = format!("HTTP/1.0 200 OK\r\nconnection: keep-alive\r\n{DATE}\r\n");
+        assert_eq!(client.until("\r\n\r\n").await, head);
         client.send("GET /none HTTP/1.1\r\nhost: a\r\n\r\n").await;
         assert_eq!(client.until("\r\n\r\n").await, format!("HTTP/1.1 204 No Content\r\n{DATE}\r\n"));
         client.send("GET /last HTTP/1.1\r\nhost: a\r\n\r\n").await;

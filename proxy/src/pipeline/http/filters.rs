@@ -27,6 +27,8 @@ pub(super) struct RequestFilters<'a> {
     changes: Vec<Change>,
     /// Whether the request's body was held, after which filters may have changed its head.
     body_read: bool,
+    /// Whether the request has waited, during which its body may have arrived.
+    waited: bool,
 }
 
 /// Why a request ends in its filters.
@@ -43,7 +45,7 @@ impl From<Refusal> for Ended {
 
 impl<'a> RequestFilters<'a> {
     pub(super) fn new(filters: Cow<'a, [EffectiveFilter]>) -> Self {
-        Self { filters, states: vec![], changes: vec![], body_read: false }
+        Self { filters, states: vec![], changes: vec![], body_read: false, waited: false }
     }
 
     /// Runs the filters on a request, in order. Without filters, their input is not built. Waits are boxed, because they
@@ -64,12 +66,14 @@ impl<'a> RequestFilters<'a> {
                 event = match filter.request(&event, view, headers, &mut state) {
                     Step::Next => break,
                     Step::Refuse(refusal) => {
+                        self.receive(exchange, body);
                         if !state.is_empty() {
                             self.states.push((place, state));
                         }
                         return Err(Ended::Refused(*refusal));
                     }
                     Step::Respond(response) => {
+                        self.receive(exchange, body);
                         self.states.push((place, state));
                         return Err(Ended::Responded(reply::of_filter(*response, exchange)));
                     }
@@ -81,6 +85,7 @@ impl<'a> RequestFilters<'a> {
                     Step::Wait { time, flags } => {
                         exchange.flag(flags);
                         Box::pin(tokio::time::sleep(time)).await;
+                        self.waited = true;
                         Event::Waited
                     }
                 };
@@ -94,6 +99,14 @@ impl<'a> RequestFilters<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Counts what has arrived of the body of a request that ends here, if it has waited. As in Envoy, a response that is
+    /// there at once precedes the body.
+    pub(super) fn receive(&self, exchange: &Exchange, body: &mut Incoming) {
+        if self.waited {
+            exchange.meter.receive(body);
+        }
     }
 
     /// The request's body with the filters' changes.
@@ -167,20 +180,24 @@ async fn read_body(
 ) -> Result<Bytes, Refusal> {
     let arriving = changed(std::mem::replace(body, Incoming::buffered(Bytes::new(), None)), changes);
     let mut arriving = RequestBody::stream(arriving, &exchange.meter);
-    let (data, trailers) = {
+    let read = {
         let mut request = exchange.read_limits();
         let mut limits = Limits { request: request.as_mut(), ..Limits::default() };
-        match limits.wait(pin!(arriving.read(most))).await {
-            Ok(Ok(read)) => read,
-            Ok(Err(ReadError::TooLong)) => {
-                exchange.connection.count(Stat::Connection("downstream_rq_too_large"));
-                return Err(Refusal::too_large());
+        limits.wait(pin!(arriving.read(most))).await
+    };
+    let (data, trailers) = match read {
+        Ok(Ok(read)) => read,
+        Ok(Err(ReadError::TooLong)) => {
+            if let Some(mut rest) = arriving.into_incoming() {
+                exchange.meter.receive(&mut rest);
             }
-            Ok(Err(ReadError::Broken(_))) => return Err(Refusal::of_client(&exchange.meter)),
-            Err(Expired::RequestTimeout) => return Err(Refusal::slow()),
-            Err(Expired::RequestIdle | Expired::Whole | Expired::Attempt | Expired::Idle) => {
-                return Err(Refusal::stalled());
-            }
+            exchange.connection.count(Stat::Connection("downstream_rq_too_large"));
+            return Err(Refusal::too_large());
+        }
+        Ok(Err(ReadError::Broken(_))) => return Err(Refusal::of_client(&exchange.meter)),
+        Err(Expired::RequestTimeout) => return Err(Refusal::slow()),
+        Err(Expired::RequestIdle | Expired::Whole | Expired::Attempt | Expired::Idle) => {
+            return Err(Refusal::stalled());
         }
     };
     *body = Incoming::buffered(data.clone(), trailers);

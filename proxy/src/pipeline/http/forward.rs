@@ -80,6 +80,10 @@ pub(super) async fn forward(
     let (sent, busy) = match responded {
         Ok(responded) => responded,
         Err(refusal) => {
+            // Without an endpoint Envoy responds before it reads on.
+            if attempt.endpoint().is_some() {
+                message.receive(&exchange.meter);
+            }
             let mut response = reply::refuse(refusal, exchange);
             apply_header_changes(&outgoing, &chosen, &attempt, &mut response, true);
             return Ok(response);
@@ -203,7 +207,9 @@ async fn attempts(
             retry::is_retriable(&rules.policy, outcome)
                 || headers.is_some_and(|headers| rules.match_response(headers))
         });
-        let Some(policy) = wanted.map(|r| &*r.policy).filter(|_| message.can_resend()) else {
+        // Without any retry the body was not kept, and the limit is what prevents the retry.
+        let resendable = |policy: &&RetryPolicy| policy.attempts == 0 || message.can_resend();
+        let Some(policy) = wanted.map(|r| &*r.policy).filter(resendable) else {
             return result.map_err(|failure| refused(failure.refusal, retries));
         };
         if retries >= policy.attempts {

@@ -1,7 +1,7 @@
 //! A request to send upstream: its head, and its body as often as it can be sent.
 
 use crate::send::Incoming;
-use crate::send::body::Replay;
+use crate::send::body::{Meter, Replay};
 use http::{HeaderMap, Method, Uri};
 use std::rc::Rc;
 
@@ -37,6 +37,15 @@ impl Message {
         | Self::Streamed { headers, .. }) = self;
         if headers.is_empty() {
             *headers = returned;
+        }
+    }
+
+    /// Counts what has arrived of a body that no attempt has taken.
+    pub(super) fn receive(&mut self, meter: &Meter) {
+        match self {
+            Self::Replayable { replay, .. } => replay.receive(meter),
+            Self::Streamed { body: Some(body), .. } => meter.receive(body),
+            Self::NoBody { .. } | Self::Streamed { body: None, .. } => {}
         }
     }
 

@@ -280,6 +280,9 @@ async fn act<'r>(
         exchange.capture_request(&parts.headers, &parts.uri);
     }
     filtered?;
+    if !matches!(route.action, Action::Forward(_)) {
+        filters.receive(exchange, &mut body);
+    }
     let body = filters.body(body);
     match &route.action {
         Action::Direct(status, text) => {
