@@ -117,7 +117,12 @@ impl App {
         }
         let election = self.cluster.map(|(client, cluster)| {
             let (sender, leads) = watch::channel(false);
-            tasks.spawn(bundles::run(client.clone(), root.clone(), leads, cluster.takes_over_bundles));
+            let settings = bundles::Settings {
+                takes_over: cluster.takes_over_bundles,
+                namespace: cluster.namespace.clone(),
+                config_map: cluster.config_map.clone(),
+            };
+            tasks.spawn(bundles::run(client.clone(), root.clone(), leads, settings));
             lead(client, &cluster, sender, drain.clone())
         });
         tasks.spawn(serving::renew(root.clone(), self.own, renewed));

@@ -5,13 +5,13 @@
 //! A minimum interval between snapshots keeps frequent changes from occupying all proxies; a change after a pause is
 //! published at once.
 
-use crate::catalog::kind::Item;
 use crate::catalog::{Catalog, Change, Changes};
 use crate::flow::{Fact, Verdict};
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 use crate::validate;
 use crate::verdict::Channel;
+use api::resource::kind::Kind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -82,6 +82,10 @@ impl Pipeline {
         // Recorded after the snapshot is published: a reader of the verdict that an object was removed may then rely on
         // the newest snapshot not containing it.
         self.verdicts.note(verdicts, self.generation);
+        // Without selectors all objects are known, unless there were some before this change.
+        if !self.catalog.mesh().discovery.is_empty() || changes.kinds.contains(&Kind::ConfigMap) {
+            self.verdicts.rescope(|key| self.catalog.discovers(key));
+        }
         self.metrics.rejected_configs.set(self.verdicts.refused() as i64);
     }
 
@@ -90,8 +94,7 @@ impl Pipeline {
             self.metrics.triggers.with_label_values(&[&kind.to_string()]).inc();
         }
         self.metrics.services.set(self.catalog.services().count() as i64);
-        let virtual_services = self.catalog.items().filter(|(_, i)| matches!(i, Item::Routes(_)));
-        self.metrics.virtual_services.set(virtual_services.count() as i64);
+        self.metrics.virtual_services.set(self.catalog.count(Kind::VirtualService) as i64);
         tracing::debug!(generation = self.generation, kinds = ?changes.kinds, "the configuration changed");
         let snapshot = Snapshot::new(Arc::new(self.catalog.clone()), self.generation, seen);
         self.publish.send_replace(Arc::new(snapshot));
@@ -126,7 +129,6 @@ const DISTANCE: Duration = Duration::from_millis(25);
 mod tests {
     use super::*;
     use api::resource::document::Key;
-    use api::resource::kind::Kind;
     use api::resource::parse;
 
     fn facts(text: &str) -> Vec<Fact> {

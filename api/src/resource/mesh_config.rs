@@ -2,6 +2,7 @@
 
 use super::kind::sidecar::OutboundTrafficPolicy;
 use super::kind::virtual_service::Retries;
+use super::selector::requirement::{Expression, RequirementError, Selector};
 use super::unserved::Unserved;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -67,6 +68,31 @@ pub struct NamespaceSelector {
     /// Further requirements.
     pub match_expressions: Vec<NamespaceRequirement>,
 }
+
+impl NamespaceSelector {
+    /// Checks the selector. One without requirements selects every namespace.
+    pub fn parse(&self) -> Result<Selector, RequirementError> {
+        let labels = self.match_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let expressions: Vec<Expression> = self
+            .match_expressions
+            .iter()
+            .map(|one| Expression { key: &one.key, operator: &one.operator, values: &one.values })
+            .collect();
+        Selector::of_object(labels, &expressions)
+    }
+}
+
+/// Whether a namespace belongs to the mesh: there is no selector, or one of them selects its labels. Kubernetes labels each
+/// namespace with its name, which also holds where there is no API server, and for a namespace without an object.
+pub fn discovers(selectors: &[Selector], name: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
+    let value = |label: &str| {
+        let written = labels.and_then(|labels| labels.get(label)).map(String::as_str);
+        written.or_else(|| (label == NAME_LABEL).then_some(name))
+    };
+    selectors.is_empty() || selectors.iter().any(|selector| selector.matches(value))
+}
+
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// A requirement on a label of a namespace.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]

@@ -49,6 +49,9 @@ pub struct ObjectVerdict {
     pub errors: Vec<Problem>,
     /// Warnings about the object, by itself or in combination with others.
     pub warnings: Vec<Problem>,
+    /// Whether the mesh does not know the object, because its namespace does not belong to it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub undiscovered: bool,
     /// Those of the warnings that are about references to objects that do not exist.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unresolved: Vec<Problem>,

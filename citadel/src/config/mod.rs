@@ -83,6 +83,8 @@ pub struct Cluster {
     pub accepts_unbound: bool,
     /// Whether trust bundles of other control planes are replaced.
     pub takes_over_bundles: bool,
+    /// The ConfigMap with the mesh's configuration, in that namespace.
+    pub config_map: String,
 }
 
 /// The settings for token verification.
@@ -212,6 +214,7 @@ fn cluster(raw: &Raw, namespace: &str) -> Option<Cluster> {
         pod: raw.pod_name.clone(),
         accepts_unbound: raw.allow_unbound_tokens,
         takes_over_bundles: raw.take_over_trust_bundles,
+        config_map: raw.mesh_config_map.clone(),
     })
 }
 

@@ -86,6 +86,9 @@ pub(crate) struct Raw {
     /// Replace trust bundles (ConfigMap istio-ca-root-cert) of other control planes too.
     #[arg(long, env = "OSTRIA_TAKE_OVER_TRUST_BUNDLES")]
     pub(crate) take_over_trust_bundles: bool,
+    /// ConfigMap with the mesh's configuration, whose discoverySelectors select the namespaces that get a trust bundle.
+    #[arg(long, env = "OSTRIA_MESH_CONFIG_MAP", default_value = "istio")]
+    pub(crate) mesh_config_map: String,
     /// Name of this Pod in the election of the replica that writes trust bundles.
     #[arg(long, env = "POD_NAME", default_value = "ostria-citadel", hide = true)]
     pub(crate) pod_name: String,

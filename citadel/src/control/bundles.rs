@@ -4,6 +4,8 @@
 use crate::bundle::patience::Patience;
 use crate::bundle::{self, Found, MANAGER, NAME, Step, Wanted};
 use crate::root::Root;
+use api::resource::selector::requirement::Selector;
+use api::resource::{mesh_config, parse};
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{Patch, PatchParams};
@@ -24,10 +26,10 @@ pub async fn run(
     client: Client,
     root: watch::Receiver<Arc<Root>>,
     mut leads: watch::Receiver<bool>,
-    takes_over: bool,
+    settings: Settings,
 ) {
     while leads.wait_for(|leads| *leads).await.is_ok() {
-        let keeper = Keeper::new(client.clone(), root.clone(), takes_over);
+        let keeper = Keeper::new(client.clone(), root.clone(), settings.clone());
         tokio::select! {
             () = keeper.run() => {}
             _ = leads.wait_for(|leads| !leads) => {}
@@ -35,12 +37,25 @@ pub async fn run(
     }
 }
 
+/// Which bundles are kept.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whether bundles of other control planes are replaced.
+    pub takes_over: bool,
+    /// The namespace of the mesh's configuration.
+    pub namespace: String,
+    /// The ConfigMap with it, whose `discoverySelectors` select the namespaces that get a bundle.
+    pub config_map: String,
+}
+
 struct Keeper {
     client: Client,
     root: watch::Receiver<Arc<Root>>,
-    takes_over: bool,
-    /// Whether each namespace is being deleted.
-    namespaces: Mirror<bool>,
+    settings: Settings,
+    namespaces: Mirror<Home>,
+    /// `discoverySelectors`, as text that was read last and as selectors.
+    configuration: Mirror<String>,
+    selectors: Vec<Selector>,
     bundles: Mirror<Found>,
     /// The namespaces whose bundle this authority has written.
     ours: BTreeSet<String>,
@@ -55,12 +70,14 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(client: Client, root: watch::Receiver<Arc<Root>>, takes_over: bool) -> Self {
+    fn new(client: Client, root: watch::Receiver<Arc<Root>>, settings: Settings) -> Self {
         Self {
             client,
             root,
-            takes_over,
+            settings,
             namespaces: Mirror::default(),
+            configuration: Mirror::default(),
+            selectors: vec![],
             bundles: Mirror::default(),
             ours: BTreeSet::new(),
             due: BTreeSet::new(),
@@ -73,6 +90,7 @@ impl Keeper {
 
     async fn run(mut self) {
         let (mut namespaces, mut bundles) = watched(&self.client);
+        let mut configuration = configuration(&self.client, &self.settings);
         loop {
             let pause =
                 self.failed.values().min().map(|times| RETRY.saturating_mul(2_u32.saturating_pow(*times)));
@@ -80,9 +98,12 @@ impl Keeper {
                 Some(event) = namespaces.next() => self.see(event, |keeper, event| {
                     keeper.namespaces.apply(event, |namespace: PartialObjectMeta<Namespace>| {
                         let metadata = namespace.metadata;
-                        (metadata.name.unwrap_or_default(), metadata.deletion_timestamp.is_some())
+                        let ends = metadata.deletion_timestamp.is_some();
+                        let labels = metadata.labels.unwrap_or_default();
+                        (metadata.name.unwrap_or_default(), Home { ends, labels })
                     })
                 }),
+                Some(event) = configuration.next() => self.see(event, Self::configure),
                 Some(event) = bundles.next() => self.see(event, |keeper, event| {
                     keeper.bundles.apply(event, |map: ConfigMap| {
                         (map.metadata.namespace.clone().unwrap_or_default(), Found::read(&map))
@@ -94,7 +115,8 @@ impl Keeper {
                 }
                 else => return,
             }
-            if self.namespaces.is_complete() && self.bundles.is_complete() {
+            let complete = self.namespaces.is_complete() && self.configuration.is_complete();
+            if complete && self.bundles.is_complete() {
                 self.settle().await;
             }
         }
@@ -117,11 +139,41 @@ impl Keeper {
         }
     }
 
+    /// Takes the mesh's configuration, and returns the namespaces to look at.
+    fn configure(&mut self, event: Event<ConfigMap>) -> BTreeSet<String> {
+        let changed = self.configuration.apply(event, |map: ConfigMap| {
+            let text = map.data.and_then(|mut data| data.remove("mesh")).unwrap_or_default();
+            (map.metadata.name.unwrap_or_default(), text)
+        });
+        if changed.is_empty() {
+            return changed;
+        }
+        let text = self.configuration.get(&self.settings.config_map).map_or("", String::as_str);
+        match parse::discovery_selectors(text) {
+            Ok(selectors) => self.selectors = selectors,
+            Err(reason) => {
+                let config_map = &self.settings.config_map;
+                tracing::warn!(
+                    config_map,
+                    reason,
+                    "discoverySelectors cannot be read; the last ones stay in force"
+                );
+            }
+        }
+        self.namespaces.keys().map(str::to_owned).collect()
+    }
+
+    /// Whether a namespace gets a bundle.
+    fn concerns(&self, name: &str) -> bool {
+        let home = self.namespaces.get(name).filter(|home| !home.ends);
+        let discovered = |home: &Home| mesh_config::discovers(&self.selectors, name, Some(&home.labels));
+        home.is_some_and(discovered) && bundle::concerns(name)
+    }
+
     async fn settle(&mut self) {
         let roots = self.root.borrow().roots_pem().to_owned();
         for namespace in std::mem::take(&mut self.due) {
-            let is_alive = self.namespaces.get(&namespace) == Some(&false);
-            if !is_alive || !bundle::concerns(&namespace) {
+            if !self.concerns(&namespace) {
                 self.failed.remove(&namespace);
                 self.ours.remove(&namespace);
                 continue;
@@ -131,7 +183,7 @@ impl Keeper {
                 self.ours.insert(namespace.clone());
             }
             let was_ours = self.ours.contains(&namespace);
-            let wanted = Wanted { roots: &roots, was_ours, takes_over: self.takes_over };
+            let wanted = Wanted { roots: &roots, was_ours, takes_over: self.settings.takes_over };
             match bundle::decide(found, wanted) {
                 Step::Keep => drop(self.failed.remove(&namespace)),
                 Step::Leave { keeper } => {
@@ -197,6 +249,24 @@ impl Keeper {
             reason.clone_into(&mut self.complaint);
         }
     }
+}
+
+/// What is kept of a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Home {
+    /// Whether it is being deleted.
+    ends: bool,
+    labels: BTreeMap<String, String>,
+}
+
+/// The events of the mesh's configuration.
+fn configuration(
+    client: &Client,
+    settings: &Settings,
+) -> impl Stream<Item = watcher::Result<Event<ConfigMap>>> + Unpin + use<> {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &settings.namespace);
+    let named = watcher::Config::default().fields(&format!("metadata.name={}", settings.config_map));
+    watcher(maps, named).default_backoff().boxed()
 }
 
 /// The events of all namespaces, and of their ConfigMaps of this name.

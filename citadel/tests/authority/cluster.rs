@@ -231,6 +231,32 @@ async fn a_plugged_in_root_that_cannot_be_used_ends_the_start() {
 }
 
 #[tokio::test]
+async fn only_the_namespaces_that_discovery_selectors_select_get_the_trust_bundle() {
+    let server = Server::start().await;
+    let mesh = |text: &str| json!({ "data": { "mesh": text } });
+    let selects = "discoverySelectors: [{matchLabels: {mesh: 'on'}}]\nextensionProviders: []";
+    server.put("configmaps", "istio-system", "istio", mesh(selects));
+    let labelled = |value: &str| json!({ "metadata": { "labels": { "mesh": value } } });
+    server.put("namespaces", "", "inside", labelled("on"));
+    server.put("namespaces", "", "outside", labelled("off"));
+    let citadel = Citadel::start(&server, &[]).await;
+    server.until(|server| bundle(server, "inside").is_some()).await;
+    server.put("namespaces", "", "last", labelled("on"));
+    server.until(|server| bundle(server, "last").is_some()).await;
+    assert_eq!((bundle(&server, "outside"), bundle(&server, "default")), (None, None));
+
+    server.put("namespaces", "", "outside", labelled("on"));
+    server.until(|server| bundle(server, "outside").is_some()).await;
+    server.put("configmaps", "istio-system", "istio", mesh("discoverySelectors: 1"));
+    server.put("namespaces", "", "later", labelled("on"));
+    server.until(|server| bundle(server, "later").is_some()).await;
+    assert_eq!(bundle(&server, "default"), None, "selectors that cannot be read change nothing");
+    server.put("configmaps", "istio-system", "istio", mesh("{}"));
+    server.until(|server| bundle(server, "default").is_some()).await;
+    citadel.stop().await;
+}
+
+#[tokio::test]
 async fn every_namespace_gets_the_trust_bundle_and_gets_it_back() {
     let server = Server::start().await;
     let foreign = json!({ "data": { "root-cert.pem": "x" }, "metadata": { "managedFields": [

@@ -7,16 +7,17 @@ use super::kind::{Item, Listed};
 use super::list::List;
 use super::node::{Distribution, Node};
 use super::policy::{Mesh, TlsSecret};
-use super::registry::{ByHost, Id, Items};
+use super::registry::{ByHost, EndpointObjects, Id, Items};
 use super::route::RouteSet;
 use super::rule::Rules;
-use super::service::Service;
+use super::service::{Registry, Service};
+use super::shared_map::{SharedLists, SharedMap};
 use super::visibility::{Labels, Origin};
 use super::workload::Workload;
-use super::{delegate, registry};
+use super::{Changed, delegate, registry};
 use api::resource::document::Key;
 use api::resource::kind::Kind;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,18 +28,23 @@ pub(super) struct Index {
     base: Arc<Mesh>,
     pub(super) mesh: Arc<Mesh>,
     pub(super) services: Arc<ByHost>,
-    pub(super) workloads: Arc<BTreeMap<Id, Arc<Workload>>>,
-    pub(super) workloads_by_ip: Arc<HashMap<IpAddr, Arc<Workload>>>,
-    workloads_by_label: Arc<HashMap<u64, Vec<Arc<Workload>>>>,
-    services_by_label: Arc<HashMap<u64, Vec<Arc<Service>>>>,
+    endpoint_objects: EndpointObjects,
+    pub(super) workloads: Arc<SharedMap<Id, Arc<Workload>>>,
+    /// Sorted by name. The last one has the address.
+    workloads_by_ip: SharedLists<IpAddr, Arc<Workload>>,
+    /// Sorted by name.
+    workloads_by_label: SharedLists<u64, Arc<Workload>>,
+    services_by_label: SharedLists<u64, Arc<Service>>,
     /// By the IP addresses of their static endpoints.
-    pub(super) services_by_address: Arc<HashMap<IpAddr, Vec<Arc<Service>>>>,
+    pub(super) services_by_address: SharedLists<IpAddr, Arc<Service>>,
     /// By name.
     pub(super) nodes: Arc<BTreeMap<String, Arc<Node>>>,
     pub(super) namespaces: Arc<BTreeMap<String, Labels>>,
     pub(super) route_sets: Arc<Vec<Arc<RouteSet>>>,
     pub(super) destination_rules: Arc<BTreeMap<String, Rules>>,
     pub(super) secrets: Arc<BTreeMap<Id, Arc<TlsSecret>>>,
+    /// The labels by which objects select proxies, as values by name.
+    selected: Arc<BTreeMap<String, BTreeSet<String>>>,
     pub(super) preferences: Preferences,
     /// What the served Ingresses are converted to; also in `route_sets` and in the list of Gateways.
     converted: Arc<Converted>,
@@ -96,11 +102,13 @@ impl Index {
             base: mesh.clone(),
             mesh,
             services: Arc::default(),
+            endpoint_objects: SharedMap::default(),
             workloads: Arc::default(),
-            workloads_by_ip: Arc::default(),
-            workloads_by_label: Arc::default(),
-            services_by_label: Arc::default(),
-            services_by_address: Arc::default(),
+            workloads_by_ip: SharedMap::default(),
+            workloads_by_label: SharedMap::default(),
+            services_by_label: SharedMap::default(),
+            services_by_address: SharedMap::default(),
+            selected: Arc::default(),
             nodes: Arc::default(),
             namespaces: Arc::default(),
             route_sets: Arc::default(),
@@ -112,28 +120,62 @@ impl Index {
         }
     }
 
-    /// Returns the index of the next items; `tables` are those whose objects changed.
-    pub(super) fn next(&self, items: &Items, tables: &BTreeSet<Table>) -> Self {
-        let mut next = self.clone();
-        for table in tables {
+    /// Indexes the objects that decide which other objects are known: namespaces and the mesh's settings.
+    pub(super) fn index_settings(&mut self, items: &Items, changed: &[Changed]) {
+        let tables = tables(changed);
+        if tables.contains(&Table::Namespaces) {
+            self.namespaces = Arc::new(namespaces(items));
+        }
+        if tables.contains(&Table::Mesh) {
+            self.mesh = mesh(items).unwrap_or_else(|| self.base.clone());
+        }
+    }
+
+    /// Indexes all other objects.
+    pub(super) fn index_objects(&mut self, items: &Items, changed: &[Changed]) {
+        let tables = tables(changed);
+        for table in &tables {
             match table {
-                Table::Services => next.index_services(items),
-                Table::Workloads => next.index_workloads(items),
-                Table::Nodes => next.nodes = Arc::new(nodes(items)),
-                Table::Namespaces => next.namespaces = Arc::new(namespaces(items)),
-                Table::Secrets => next.secrets = Arc::new(secrets(items)),
-                Table::Mesh => next.mesh = mesh(items).unwrap_or_else(|| self.base.clone()),
-                Table::DestinationRules => next.destination_rules = Arc::new(destination_rules(items)),
-                // Below, together with those of Ingresses.
-                Table::RouteSets | Table::List(Kind::IstioGateway) | Table::None => {}
-                Table::List(kind) => next.list_kind(items, *kind),
+                Table::Services => self.index_services(items, changed),
+                Table::Workloads => self.index_workloads(changed),
+                Table::Nodes => self.nodes = Arc::new(nodes(items)),
+                Table::Secrets => self.secrets = Arc::new(secrets(items)),
+                Table::DestinationRules => self.destination_rules = Arc::new(destination_rules(items)),
+                // Below, together with those of Ingresses, or above.
+                Table::RouteSets
+                | Table::List(Kind::IstioGateway)
+                | Table::Namespaces
+                | Table::Mesh
+                | Table::None => {}
+                Table::List(kind) => self.list_kind(items, *kind),
             }
         }
-        next.index_gateways(items, tables);
+        // Ports of Services may have other names, which Ingresses refer to.
+        let services = changed.iter().any(|one| one.key.kind == Kind::Service);
+        self.index_gateways(items, &tables, services);
         if tables.contains(&Table::Services) || tables.contains(&Table::DestinationRules) {
-            next.preferences = next.preferences();
+            self.preferences = self.preferences();
         }
-        next
+        let selects = |table: &Table| matches!(table, Table::RouteSets | Table::List(_) | Table::Mesh);
+        if tables.iter().any(selects) {
+            self.selected = Arc::new(self.selected(items));
+        }
+    }
+
+    /// Whether an object selects proxies by this label.
+    pub(super) fn selects_by(&self, name: &str, value: &str) -> bool {
+        self.selected.get(name).is_some_and(|values| values.contains(value))
+    }
+
+    fn selected(&self, items: &Items) -> BTreeMap<String, BTreeSet<String>> {
+        let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let written = items.values().flat_map(Item::selectors);
+        // Ingresses select gateways by the Gateways that they are converted to.
+        let generated = self.converted.gateways.iter().map(|gateway| &gateway.selector);
+        for (name, value) in written.chain(generated).flatten() {
+            found.entry(name.clone()).or_default().insert(value.clone());
+        }
+        found
     }
 
     fn preferences(&self) -> Preferences {
@@ -153,13 +195,13 @@ impl Index {
         self.lists.insert(kind, Arc::new(oldest_first(list, Item::origin)));
     }
 
-    /// Lists the Gateways and the route sets, those that users write and those of Ingresses.
-    fn index_gateways(&mut self, items: &Items, changed: &BTreeSet<Table>) {
+    /// Lists the Gateways and the route sets, those that users write and those of Ingresses. `services`: whether Services have
+    /// changed, and not only their endpoints.
+    fn index_gateways(&mut self, items: &Items, changed: &BTreeSet<Table>, services: bool) {
         let has = |tables: &[Table]| tables.iter().any(|table| changed.contains(table));
-        let converts =
-            [Table::List(Kind::Ingress), Table::List(Kind::IngressClass), Table::Mesh, Table::Services];
+        let converts = [Table::List(Kind::Ingress), Table::List(Kind::IngressClass), Table::Mesh];
         let before = self.converted.clone();
-        if has(&converts) {
+        if services || has(&converts) {
             self.convert_ingresses(items);
         }
         let is_new = *before != *self.converted;
@@ -224,6 +266,10 @@ impl Index {
             // Derived from the workloads.
             workloads_by_ip: _,
             workloads_by_label: _,
+            // Part of the services.
+            endpoint_objects: _,
+            // Derived from lists and route sets.
+            selected: _,
             nodes,
             namespaces: _,
             route_sets,
@@ -246,61 +292,177 @@ impl Index {
 
     /// Pods with this label. May contain others with the same hash, so look-ups compare again.
     pub(super) fn labelled(&self, namespace: &str, name: &str, value: &str) -> &[Arc<Workload>] {
-        self.workloads_by_label.get(&label(namespace, name, value)).map_or(&[], Vec::as_slice)
+        self.workloads_by_label.list(&label(namespace, name, value))
     }
 
     /// Services whose selector may select a pod with these labels; look-ups compare again.
     pub(super) fn candidates(&self, namespace: &str, labels: &Labels) -> impl Iterator<Item = &Arc<Service>> {
         let keys = labels.iter().map(move |(n, v)| label(namespace, n, v)).chain([any_label(namespace)]);
-        keys.filter_map(|key| self.services_by_label.get(&key)).flatten()
+        keys.flat_map(|key| self.services_by_label.list(&key))
     }
 
-    fn index_services(&mut self, items: &Items) {
-        self.services = Arc::new(registry::services(items, &self.services));
-        let mut by_label: HashMap<u64, Vec<Arc<Service>>> = HashMap::new();
-        for service in self.services.values().flatten() {
-            let Some(selector) = &service.selector else { continue };
+    /// The pod that has this address. Pods on the host network have none of their own.
+    pub(super) fn workload_at(&self, address: IpAddr) -> Option<&Arc<Workload>> {
+        self.workloads_by_ip.list(&address).last()
+    }
+
+    /// Indexes the services that have changed, or whose endpoints have.
+    fn index_services(&mut self, items: &Items, changed: &[Changed]) {
+        self.list_endpoint_objects(changed);
+        // Entries merge, and addresses are allocated among all of them.
+        let is_entry = |item: &Item| matches!(item, Item::ServiceEntry(_));
+        if changed.iter().flat_map(Changed::items).any(is_entry) {
+            let next = registry::services(items, &self.endpoint_objects, &self.services);
+            let hosts: BTreeSet<String> = self.services.keys().chain(next.keys()).cloned().collect();
+            for host in hosts {
+                self.replace_host(&host, next.get(&host).cloned().unwrap_or_default());
+            }
+            return;
+        }
+        for (host, ids) in changed_services(items, changed) {
+            let known = self.services.get(&host).cloned().unwrap_or_default();
+            let written = ids.iter().filter_map(|id| service_of(items, id)).filter(|s| s.host == host);
+            let written = written.map(|service| {
+                registry::kept(registry::kubernetes(items, &self.endpoint_objects, service), &known)
+            });
+            let is_other = |service: &&Arc<Service>| {
+                service.registry != Registry::Kubernetes
+                    || !ids.contains(&(service.namespace.clone(), service.name.clone()))
+            };
+            let next = written.chain(known.iter().filter(is_other).cloned()).collect();
+            self.replace_host(&host, next);
+        }
+    }
+
+    fn list_endpoint_objects(&mut self, changed: &[Changed]) {
+        for Changed { key, before, after } in changed {
+            if let Some(Item::Endpoints { service, .. }) = before {
+                let id = (key.namespace.clone(), service.clone());
+                self.endpoint_objects.change(id, |keys| keys.retain(|other| other != key));
+            }
+            if let Some(Item::Endpoints { service, .. }) = after {
+                let id = (key.namespace.clone(), service.clone());
+                self.endpoint_objects.change(id, |keys| {
+                    let at = keys.partition_point(|other| other < key);
+                    keys.insert(at, key.clone());
+                });
+            }
+        }
+    }
+
+    /// Sets the services of a host.
+    fn replace_host(&mut self, host: &str, next: Vec<Arc<Service>>) {
+        let known = self.services.get(host).cloned().unwrap_or_default();
+        let same = |one: &Arc<Service>, all: &[Arc<Service>]| all.iter().any(|other| Arc::ptr_eq(one, other));
+        if known.len() == next.len() && known.iter().zip(&next).all(|(one, other)| Arc::ptr_eq(one, other)) {
+            return;
+        }
+        for gone in known.iter().filter(|service| !same(service, &next)) {
+            self.list_service(gone, |list| list.retain(|other| !Arc::ptr_eq(gone, other)));
+        }
+        for new in next.iter().filter(|service| !same(service, &known)) {
+            self.list_service(new, |list| list.push(new.clone()));
+        }
+        let services = Arc::make_mut(&mut self.services);
+        if next.is_empty() {
+            services.remove(host);
+        } else {
+            services.insert(host.to_owned(), next);
+        }
+    }
+
+    /// Changes the lists that a service is in.
+    fn list_service(&mut self, service: &Service, change: impl Fn(&mut Vec<Arc<Service>>)) {
+        if let Some(selector) = &service.selector {
             // The first label of the selector is enough to find the service.
             let first = selector.iter().next();
             let key = first.map_or_else(
                 || any_label(&service.namespace),
                 |(name, value)| label(&service.namespace, name, value),
             );
-            by_label.entry(key).or_default().push(service.clone());
+            self.services_by_label.change(key, &change);
         }
-        self.services_by_label = Arc::new(by_label);
-        let mut by_address: HashMap<IpAddr, Vec<Arc<Service>>> = HashMap::new();
-        for service in self.services.values().flatten() {
-            let addresses: BTreeSet<IpAddr> =
-                service.endpoints.list().iter().filter_map(|e| e.host.parse().ok()).collect();
-            for address in addresses {
-                by_address.entry(address).or_default().push(service.clone());
-            }
+        let addresses: BTreeSet<IpAddr> =
+            service.endpoints.list().iter().filter_map(|e| e.host.parse().ok()).collect();
+        for address in addresses {
+            self.services_by_address.change(address, &change);
         }
-        self.services_by_address = Arc::new(by_address);
     }
 
-    fn index_workloads(&mut self, items: &Items) {
-        let all: Vec<Arc<Workload>> = pick(items, |item| match item {
-            Item::Workload(workload) => Some(workload),
-            _ => None,
-        });
-        let mut by_ip = HashMap::new();
-        // The address of a finished pod may already belong to another pod.
-        for workload in all.iter().filter(|w| !w.finished && !w.host_network) {
-            by_ip.extend(workload.addresses.iter().map(|ip| (*ip, workload.clone())));
-        }
-        self.workloads_by_ip = Arc::new(by_ip);
-        let mut by_label: HashMap<u64, Vec<Arc<Workload>>> = HashMap::new();
-        for workload in &all {
-            for (name, value) in &workload.labels {
-                by_label.entry(label(&workload.namespace, name, value)).or_default().push(workload.clone());
+    /// Indexes the pods that have changed.
+    fn index_workloads(&mut self, changed: &[Changed]) {
+        let mut workloads = std::mem::take(&mut self.workloads);
+        for Changed { before, after, .. } in changed {
+            if let Some(old) = before.as_ref().and_then(Item::workload) {
+                Arc::make_mut(&mut workloads).remove(&id(old));
+                self.list_workload(old, |list| {
+                    if let Ok(at) = list.binary_search_by(|other| by_name(other, old)) {
+                        list.remove(at);
+                    }
+                });
+            }
+            if let Some(new) = after.as_ref().and_then(Item::workload) {
+                Arc::make_mut(&mut workloads).insert(id(new), new.clone());
+                self.list_workload(new, |list| {
+                    let at = list.partition_point(|other| by_name(other, new).is_lt());
+                    list.insert(at, new.clone());
+                });
             }
         }
-        self.workloads_by_label = Arc::new(by_label);
-        let named = all.into_iter().map(|w| ((w.namespace.clone(), w.name.clone()), w));
-        self.workloads = Arc::new(named.collect());
+        self.workloads = workloads;
     }
+
+    /// Changes the lists that a pod is in.
+    fn list_workload(&mut self, workload: &Workload, change: impl Fn(&mut Vec<Arc<Workload>>)) {
+        // The address of a finished pod may already belong to another pod.
+        if !workload.finished && !workload.host_network {
+            for address in &workload.addresses {
+                self.workloads_by_ip.change(*address, &change);
+            }
+        }
+        for (name, value) in &workload.labels {
+            self.workloads_by_label.change(label(&workload.namespace, name, value), &change);
+        }
+    }
+}
+
+fn id(workload: &Workload) -> Id {
+    (workload.namespace.clone(), workload.name.clone())
+}
+
+fn by_name(one: &Workload, other: &Workload) -> std::cmp::Ordering {
+    (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name))
+}
+
+fn service_of<'a>(items: &'a Items, (namespace, name): &Id) -> Option<&'a Arc<Service>> {
+    match items.get(&Key::new(Kind::Service, namespace, name))? {
+        Item::Service(service) => Some(service),
+        _ => None,
+    }
+}
+
+/// The Kubernetes Services that have changed, or whose endpoints have, by host.
+fn changed_services(items: &Items, changed: &[Changed]) -> BTreeMap<String, BTreeSet<Id>> {
+    let mut hosts: BTreeMap<String, BTreeSet<Id>> = BTreeMap::new();
+    for (key, item) in changed.iter().flat_map(|one| one.items().map(|item| (&one.key, item))) {
+        let (name, service) = match item {
+            Item::Service(service) => (&service.name, Some(service)),
+            Item::Endpoints { service, .. } => {
+                (service, service_of(items, &(key.namespace.clone(), service.clone())))
+            }
+            _ => continue,
+        };
+        if let Some(service) = service {
+            let id = (key.namespace.clone(), name.clone());
+            hosts.entry(service.host.clone()).or_default().insert(id);
+        }
+    }
+    hosts
+}
+
+/// The tables of the objects that changed.
+fn tables(changed: &[Changed]) -> BTreeSet<Table> {
+    changed.iter().flat_map(|one| one.items().map(|item| table_of(one.key.kind, item))).collect()
 }
 
 /// The table key of a label: its hash, so that a look-up allocates no strings.
@@ -316,9 +478,9 @@ fn any_label(namespace: &str) -> u64 {
 }
 
 /// Returns the objects of one kind.
-fn of_kind(items: &Items, kind: Kind) -> impl Iterator<Item = &Item> {
+pub(super) fn of_kind(items: &Items, kind: Kind) -> impl Iterator<Item = &Item> {
     let from = Key { kind, namespace: String::new(), name: String::new() };
-    items.range(from..).take_while(move |(key, _)| key.kind == kind).map(|(_, item)| item)
+    items.range_from(&from).take_while(move |(key, _)| key.kind == kind).map(|(_, item)| item)
 }
 
 /// Returns the objects of one form, of whatever kind.
@@ -369,7 +531,7 @@ fn secrets(items: &Items) -> BTreeMap<Id, Arc<TlsSecret>> {
 }
 
 fn mesh(items: &Items) -> Option<Arc<Mesh>> {
-    items.values().find_map(|item| match item {
+    of_kind(items, Kind::ConfigMap).find_map(|item| match item {
         Item::Mesh(mesh) => Some(mesh.clone()),
         _ => None,
     })

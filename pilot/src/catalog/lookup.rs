@@ -91,7 +91,7 @@ impl Catalog {
         let from = (namespace.to_owned(), String::new());
         self.index
             .workloads
-            .range(from..)
+            .range_from(&from)
             .map(|(_, pod)| pod)
             .take_while(move |pod| pod.namespace == namespace)
     }
@@ -108,7 +108,7 @@ impl Catalog {
 
     /// Returns the pod with this address. Pods on the host network have none of their own.
     pub fn workload_by_ip(&self, address: IpAddr) -> Option<&Arc<Workload>> {
-        self.index.workloads_by_ip.get(&address)
+        self.index.workload_at(address)
     }
 
     /// The labels of a namespace; `None` if no Namespace object declares it.

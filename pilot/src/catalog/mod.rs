@@ -21,6 +21,7 @@ mod allocation;
 mod rule;
 mod target;
 mod endpoint;
+mod shared_map;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -43,19 +44,23 @@ pub mod visibility;
 
 use api::resource::document::Key;
 use api::resource::kind::Kind;
+use api::resource::mesh_config;
 use index::Index;
 use kind::policy::Policy;
 use kind::{Item, Listed};
 use list::List;
 use policy::Mesh;
+use registry::Items;
 use route::RouteSet;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The configuration in force.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
-    items: BTreeMap<Key, Item>,
+    items: Items,
+    /// The accepted objects of namespaces that do not belong to the mesh (`discoverySelectors`), which nothing else knows.
+    outside: Items,
     index: Index,
 }
 
@@ -66,6 +71,20 @@ pub enum Change {
     Upsert(Key, Item),
     /// An object is removed.
     Delete(Key),
+}
+
+/// An object that has changed.
+#[derive(Debug)]
+struct Changed {
+    key: Key,
+    before: Option<Item>,
+    after: Option<Item>,
+}
+
+impl Changed {
+    fn items(&self) -> impl Iterator<Item = &Item> {
+        self.before.iter().chain(&self.after)
+    }
 }
 
 /// The difference between a catalog and the previous one.
@@ -93,41 +112,83 @@ impl Changes {
 impl Catalog {
     /// Creates an empty catalog of a mesh with these settings.
     pub fn new(mesh: Mesh) -> Self {
-        Self { items: BTreeMap::new(), index: Index::new(Arc::new(mesh)) }
+        Self { index: Index::new(Arc::new(mesh)), ..Self::default() }
     }
 
     /// Returns the next catalog and what changed.
     pub fn apply(&self, changes: Vec<Change>) -> (Self, Changes) {
-        let mut items = self.items.clone();
-        let (mut kinds, mut tables) = (BTreeSet::new(), BTreeSet::new());
-        let mut pods = vec![];
+        let mut next = self.clone();
+        let mut changed = vec![];
         for change in changes {
-            let (key, before, after) = match change {
-                Change::Upsert(key, item) => {
-                    let before = items.insert(key.clone(), item.clone());
-                    (key, before, Some(item))
-                }
-                Change::Delete(key) => {
-                    let before = items.remove(&key);
-                    (key, before, None)
-                }
-            };
-            if before != after {
-                kinds.insert(key.kind);
-                for item in [before, after].into_iter().flatten() {
-                    tables.insert(index::table_of(key.kind, &item));
-                    pods.extend(item.into_workload());
-                }
-            }
+            changed.extend(next.change(change));
         }
-        let next = Self { index: self.index.next(&items, &tables), items };
+        next.index.index_settings(&next.items, &changed);
+        next.rescope(self, &mut changed);
+        next.index.index_objects(&next.items, &changed);
+        let pods = changed.iter().flat_map(Changed::items).filter_map(Item::workload);
         let endpoints_of = pods
-            .iter()
             .flat_map(|pod| [self.services_of(pod), next.services_of(pod)])
             .flatten()
             .map(|service| service.host.clone())
             .collect();
+        let kinds = changed.iter().map(|one| one.key.kind).collect();
         (next, Changes { kinds, endpoints_of })
+    }
+
+    /// Adds, replaces or removes an object. Returns what changed for the mesh.
+    fn change(&mut self, change: Change) -> Option<Changed> {
+        let (key, after) = match change {
+            Change::Upsert(key, item) => (key, Some(item)),
+            Change::Delete(key) => (key, None),
+        };
+        let known = self.knows(&key, after.as_ref());
+        let (here, there) =
+            if known { (&mut self.items, &mut self.outside) } else { (&mut self.outside, &mut self.items) };
+        let before = match &after {
+            Some(item) => here.insert(key.clone(), item.clone()),
+            None => here.remove(&key),
+        };
+        // What an object contains decides whether its namespace matters.
+        let moved = there.remove(&key);
+        let (before, after) = if known { (before, after) } else { (moved, None) };
+        (before != after).then_some(Changed { key, before, after })
+    }
+
+    /// Whether the mesh knows an object: its namespace belongs to the mesh, or it decides which ones do.
+    fn knows(&self, key: &Key, item: Option<&Item>) -> bool {
+        let decides = matches!(item.or_else(|| self.items.get(key)), Some(Item::Mesh(_)));
+        decides || self.discovers(key)
+    }
+
+    /// Whether the namespace of an object belongs to the mesh. Objects without a namespace do.
+    pub fn discovers(&self, key: &Key) -> bool {
+        key.namespace.is_empty() || {
+            let labels = self.index.namespaces.get(&key.namespace);
+            mesh_config::discovers(&self.mesh().discovery, &key.namespace, labels)
+        }
+    }
+
+    /// Moves the objects of namespaces that now belong to the mesh, or do not any more.
+    fn rescope(&mut self, before: &Self, changed: &mut Vec<Changed>) {
+        let none = |catalog: &Self| catalog.mesh().discovery.is_empty();
+        let same = Arc::ptr_eq(&self.index.namespaces, &before.index.namespaces)
+            && self.mesh().discovery == before.mesh().discovery;
+        if same || (none(self) && none(before)) {
+            return;
+        }
+        let leaving = self.items.iter().filter(|(key, item)| !self.knows(key, Some(item)));
+        let leaving: Vec<Key> = leaving.map(|(key, _)| key.clone()).collect();
+        let entering: Vec<Key> = self.outside.keys().filter(|key| self.discovers(key)).cloned().collect();
+        for key in leaving {
+            let Some(item) = self.items.remove(&key) else { continue };
+            self.outside.insert(key.clone(), item.clone());
+            changed.push(Changed { key, before: Some(item), after: None });
+        }
+        for key in entering {
+            let Some(item) = self.outside.remove(&key) else { continue };
+            self.items.insert(key.clone(), item.clone());
+            changed.push(Changed { key, before: None, after: Some(item) });
+        }
     }
 
     /// Whether this catalog equals another, except for Secrets and namespace labels, which no listed resource depends
@@ -144,6 +205,17 @@ impl Catalog {
     /// Returns an accepted object.
     pub fn item(&self, key: &Key) -> Option<&Item> {
         self.items.get(key)
+    }
+
+    /// The number of accepted objects of a kind.
+    pub fn count(&self, kind: Kind) -> usize {
+        index::of_kind(&self.items, kind).count()
+    }
+
+    /// Whether an object selects proxies by this label. Proxies of a namespace that differ in such a label may get different
+    /// configuration.
+    pub fn selects_by(&self, name: &str, value: &str) -> bool {
+        self.index.selects_by(name, value)
     }
 
     /// The mesh's settings.

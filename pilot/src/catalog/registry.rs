@@ -4,10 +4,11 @@
 use super::allocation::{self, Claim};
 use super::kind::Item;
 use super::service::{Registry, Resolution, Service, StaticEndpoint, WrittenEndpoints};
+use super::shared_map::{SharedLists, SharedMap};
 use crate::flow::Protocol;
 use api::resource::document::Key;
 use api::resource::kind::Kind;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -15,40 +16,49 @@ use std::sync::Arc;
 pub(super) type Id = (String, String);
 
 /// The accepted objects.
-pub(super) type Items = BTreeMap<Key, Item>;
+pub(super) type Items = SharedMap<Key, Item>;
 
 /// Services that share a host, the oldest first.
-pub(super) type ByHost = BTreeMap<String, Vec<Arc<Service>>>;
+pub(super) type ByHost = SharedMap<String, Vec<Arc<Service>>>;
+
+/// The objects that list endpoints, by their Service, sorted.
+pub(super) type EndpointObjects = SharedLists<Id, Key>;
 
 /// Returns all services. An unchanged service is the same allocation as in `last`, so that pointers can be compared.
-pub(super) fn services(items: &Items, last: &ByHost) -> ByHost {
-    let mut by_host = ByHost::new();
-    for service in kubernetes(items).chain(entries(items)) {
+pub(super) fn services(items: &Items, given: &EndpointObjects, last: &ByHost) -> ByHost {
+    let written = items.values().filter_map(|item| match item {
+        Item::Service(service) => Some(kubernetes(items, given, service)),
+        _ => None,
+    });
+    let mut by_host: BTreeMap<String, Vec<Arc<Service>>> = BTreeMap::new();
+    for service in written.chain(entries(items)) {
+        let known = last.get(service.host.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let service = kept(service, known);
         by_host.entry(service.host.clone()).or_default().push(service);
     }
-    for (host, services) in &mut by_host {
-        let known = last.get(host).map(Vec::as_slice).unwrap_or_default();
-        for service in services {
-            if let Some(same) = known.iter().find(|k| Arc::ptr_eq(k, service) || ***k == **service) {
-                *service = same.clone();
-            }
-        }
-    }
-    by_host
+    by_host.into_iter().collect()
 }
 
-fn kubernetes(items: &Items) -> impl Iterator<Item = Arc<Service>> {
-    let mut given = written_endpoints(items);
-    items.values().filter_map(move |item| {
-        let Item::Service(service) = item else { return None };
-        let endpoints = given.remove(&(service.namespace.clone(), service.name.clone()));
-        Some(match endpoints {
-            Some(given) if service.resolution == Resolution::Endpoints => {
-                Arc::new(Service { endpoints: given.of(service), ..Service::clone(service) })
-            }
-            _ => service.clone(),
-        })
-    })
+/// Returns the equal one of the known services, or else this one.
+pub(super) fn kept(service: Arc<Service>, known: &[Arc<Service>]) -> Arc<Service> {
+    let same = known.iter().find(|known| Arc::ptr_eq(known, &service) || ***known == *service);
+    same.cloned().unwrap_or(service)
+}
+
+/// A Kubernetes Service with the endpoints that other objects list for it.
+pub(super) fn kubernetes(items: &Items, given: &EndpointObjects, service: &Arc<Service>) -> Arc<Service> {
+    let id = (service.namespace.clone(), service.name.clone());
+    let mut endpoints = Given::default();
+    for key in given.list(&id) {
+        if let Some(Item::Endpoints { selected, endpoints: list, .. }) = items.get(key) {
+            endpoints.lists.push((key.kind, list));
+            endpoints.selected |= *selected;
+        }
+    }
+    if endpoints.lists.is_empty() || service.resolution != Resolution::Endpoints {
+        return service.clone();
+    }
+    Arc::new(Service { endpoints: endpoints.of(service), ..Service::clone(service) })
 }
 
 /// Limits an endpoint to the service ports that its object lists, as Kubernetes does. Returns `None` if it lists none
@@ -91,18 +101,6 @@ impl Given<'_> {
         let all = all.into_iter().filter(|e| !ipv4 || e.pod.is_none() || is_ipv4(e)).collect();
         WrittenEndpoints::of_selected_pods(all)
     }
-}
-
-fn written_endpoints(items: &Items) -> HashMap<Id, Given<'_>> {
-    let mut given: HashMap<Id, Given> = HashMap::new();
-    for (key, item) in items {
-        if let Item::Endpoints { service, selected, endpoints } = item {
-            let all = given.entry((key.namespace.clone(), service.clone())).or_default();
-            all.lists.push((key.kind, endpoints));
-            all.selected |= *selected;
-        }
-    }
-    given
 }
 
 /// The services of ServiceEntries, with allocated addresses.

@@ -55,7 +55,7 @@ impl Catalog {
             on.map(|(index, number)| Target { service: service.clone(), index, number }).collect::<Vec<_>>()
         });
         let written = workload.addresses.iter().flat_map(|address| {
-            let services = self.index.services_by_address.get(address).into_iter().flatten();
+            let services = self.index.services_by_address.list(address).iter();
             let near = services.filter(|s| s.namespace == workload.namespace);
             near.flat_map(|s| self.written_at(s, *address))
         });

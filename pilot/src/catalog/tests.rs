@@ -860,3 +860,186 @@ fn a_change_of_a_slice_leaves_the_outline_of_its_service() {
     // The pod's own listeners depend on the selector, not on whether it gets requests.
     assert_eq!(next.targets_of(next.workload("default", "a").unwrap()).len(), 1);
 }
+
+fn namespace(name: &str, labels: &str) -> String {
+    format!("---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{{labels}}}}}\n")
+}
+
+fn mesh_config(text: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata: {{mesh: '{text}'}}\n"
+    )
+}
+
+/// Namespaces `in` and `out`, each with a Service, its pod, a rule and a policy.
+fn two_namespaces() -> String {
+    let of = |name: &str, address: &str| {
+        [
+            service(&format!("{name}/a"), "{clusterIP: 10.96.0.1, selector: {app: a}, ports: [{port: 80}]}"),
+            pod(&format!("{name}/p"), address, "app: a", ""),
+            rule(&format!("{name}/a"), "{host: a}"),
+            peers(&format!("{name}/default"), "{mtls: {mode: STRICT}}"),
+        ]
+        .concat()
+    };
+    [
+        namespace("in", "mesh: 'on'"),
+        namespace("out", "mesh: 'off'"),
+        of("in", "10.1.0.1"),
+        of("out", "10.1.0.2"),
+    ]
+    .concat()
+}
+
+#[test]
+fn only_the_namespaces_that_discovery_selectors_select_are_known() {
+    let seen = |catalog: &Catalog| -> Vec<String> {
+        let mut seen: Vec<String> = catalog.services().map(|s| format!("service {}", s.namespace)).collect();
+        seen.extend(catalog.workloads().map(|w| format!("pod {}", w.namespace)));
+        seen.extend(catalog.policies().map(|(_, policy)| format!("policy {}", policy.origin.namespace)));
+        let outside = catalog.items().filter(|(key, _)| key.namespace == "out").count();
+        seen.push(format!("{outside} of out"));
+        seen.sort();
+        seen
+    };
+    let both = ["4 of out", "pod in", "pod out", "policy in", "policy out", "service in", "service out"];
+    let one = ["0 of out", "pod in", "policy in", "service in"];
+    let on = mesh_config("discoverySelectors: [{matchLabels: {mesh: \"on\"}}]");
+    let all = catalog(&two_namespaces());
+    assert_eq!(seen(&all), both);
+    // In any order, and by a change of the selectors or of the labels.
+    assert_eq!(seen(&catalog(&[on.clone(), two_namespaces()].concat())), one);
+    let (selected, changes) = applied(&all, &on);
+    assert_eq!(seen(&selected), one);
+    assert!(changes.kinds.contains(&Kind::Service) && changes.kinds.contains(&Kind::Pod), "{changes:?}");
+    assert_eq!(changes.endpoints_of, BTreeSet::from(["a.out.svc.cluster.local".to_owned()]));
+    let (entered, changes) = applied(&selected, &namespace("out", "mesh: 'on'"));
+    assert_eq!(seen(&entered), both);
+    assert!(changes.kinds.contains(&Kind::PeerAuthentication));
+    let (left, _) = applied(&entered, &namespace("out", ""));
+    assert_eq!(seen(&left), one);
+    let (removed, _) = left.apply(vec![Change::Delete(Key::new(Kind::Pod, "out", "p"))]);
+    let (restored, _) = applied(&removed, &mesh_config("{}"));
+    let without: Vec<&str> =
+        both.into_iter().filter(|one| *one != "pod out").map(|one| one.trim_start_matches("4 ")).collect();
+    let shown: Vec<String> =
+        seen(&restored).iter().map(|one| one.trim_start_matches("3 ").to_owned()).collect();
+    assert_eq!(shown, without, "an object that was removed meanwhile stays away");
+    for (selectors, knows) in [
+        ("[{}]", true),
+        ("[{matchLabels: {kubernetes.io/metadata.name: out}}]", true),
+        (
+            "[{matchLabels: {mesh: x}}, {matchExpressions: [{key: mesh, operator: In, values: [\"off\"]}]}]",
+            true,
+        ),
+        ("[{matchExpressions: [{key: mesh, operator: DoesNotExist}]}]", false),
+    ] {
+        let (next, _) = applied(&all, &mesh_config(&format!("discoverySelectors: {selectors}")));
+        assert_eq!(next.service("out", "a.out.svc.cluster.local").is_some(), knows, "{selectors}");
+    }
+}
+
+/// An object of a random cluster of services, slices, pods and entries.
+fn random_object(kind: u8, name: u8, version: u8) -> String {
+    let (service_name, slice) = (format!("s{}", name % 3), format!("e{name}"));
+    match kind {
+        0 => service(
+            &service_name,
+            &format!(
+                "{{clusterIP: 10.96.0.{version}, selector: {{app: {service_name}, v: \'{}\'}}, ports: [{{port: {}}}]}}",
+                version % 2,
+                80 + u16::from(version)
+            ),
+        ),
+        1 => format!(
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: {slice}, namespace: default, labels: \
+             {{kubernetes.io/service-name: s{}}}}}\naddressType: IPv4\nendpoints: [{{addresses: [10.2.0.{name}]}}, {{addresses: \
+             [10.2.1.{version}]}}]\n",
+            version % 3
+        ),
+        2 => pod(
+            &format!("p{name}"),
+            &format!("10.1.0.{}", version % 3),
+            &format!("app: s{}, v: \'{}\'", version % 3, name % 2),
+            "",
+        ),
+        _ => object(
+            "networking.istio.io/v1",
+            "ServiceEntry",
+            &format!("e{name}"),
+            &format!(
+                "{{hosts: [s{}.default.svc.cluster.local, x.test], resolution: STATIC, ports: [{{number: {}, name: http, protocol: HTTP}}], endpoints: [{{address: 10.3.0.{name}}}]}}",
+                version % 3,
+                80 + u16::from(version)
+            ),
+        ),
+    }
+}
+
+/// Everything that look-ups find.
+fn found(catalog: &Catalog) -> Vec<String> {
+    let mut all = vec![];
+    for service in catalog.services() {
+        let pods: Vec<&str> = catalog.pods_of(service).map(|pod| pod.name.as_str()).collect();
+        all.push(format!("{service:?} {pods:?}"));
+    }
+    for pod in catalog.workloads() {
+        let services: Vec<String> =
+            catalog.services_of(pod).iter().map(|s| s.origin.key().to_string()).collect();
+        let mut targets: Vec<String> = catalog
+            .targets_of(pod)
+            .iter()
+            .map(|t| format!("{}:{}", t.service.origin.key(), t.number))
+            .collect();
+        targets.sort();
+        let owner = catalog.workload_by_ip(pod.addresses[0]).map(|w| w.name.clone());
+        all.push(format!("{} {services:?} {targets:?} {owner:?}", pod.name));
+    }
+    all
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_catalog_that_was_changed_step_by_step_equals_one_made_at_once(
+        steps in proptest::collection::vec((0..4u8, 0..4u8, 1..6u8, proptest::bool::ANY), 1..40)
+    ) {
+        let mut stepwise = Catalog::new(Mesh::default());
+        let mut texts: std::collections::BTreeMap<Key, String> = std::collections::BTreeMap::new();
+        for (kind, name, version, removes) in steps {
+            let text = random_object(kind, name, version);
+            let key = parse::parse("a.yaml", &text).documents[0].object.key.clone();
+            if removes {
+                texts.remove(&key);
+                stepwise = stepwise.apply(vec![Change::Delete(key)]).0;
+            } else {
+                stepwise = applied(&stepwise, &text).0;
+                texts.insert(key, text);
+            }
+        }
+        let at_once = catalog(&texts.into_values().collect::<String>());
+        proptest::prop_assert_eq!(found(&stepwise), found(&at_once));
+    }
+}
+
+/// A change of one slice keeps everything else: the measure is the number of services that are other allocations.
+#[test]
+fn a_change_of_one_slice_rebuilds_one_service() {
+    let slice = |n: usize, last: usize| {
+        let endpoints =
+            (0..10).map(|e| format!("{{addresses: [10.{}.{}.{}]}}", 1 + n / 250, n % 250, e + last));
+        format!(
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: s{n}, namespace: default, labels: \
+             {{kubernetes.io/service-name: s{n}}}}}\naddressType: IPv4\nendpoints: [{}]\n",
+            endpoints.collect::<Vec<_>>().join(", ")
+        )
+    };
+    let count = 300;
+    let all: String = (0..count)
+        .map(|n| service(&format!("s{n}"), "{clusterIP: None, ports: [{port: 80}]}") + &slice(n, 0))
+        .collect();
+    let before = catalog(&all);
+    let (after, _) = applied(&before, &slice(7, 100));
+    let changed = before.services().zip(after.services()).filter(|(one, other)| !Arc::ptr_eq(one, other));
+    assert_eq!(changed.map(|(one, _)| one.name.as_str()).collect::<Vec<_>>(), ["s7"]);
+    assert_eq!(after.services().count(), count);
+}

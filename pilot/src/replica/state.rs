@@ -97,5 +97,6 @@ pub fn name(verdict: &ObjectVerdict) -> String {
 /// Whether the verdict is about an object of the mesh, whose status pilot writes.
 pub fn is_of_the_mesh(verdict: &ObjectVerdict) -> bool {
     let kind = kind::of(&verdict.group, &verdict.kind);
-    !verdict.name.is_empty() && kind.is_some_and(|kind| kind.is_mesh() && !kind.versions.is_empty())
+    let served = kind.is_some_and(|kind| kind.is_mesh() && !kind.versions.is_empty());
+    !verdict.name.is_empty() && !verdict.undiscovered && served
 }

@@ -19,7 +19,7 @@ use api::resource::mesh_config::{
 use api::resource::name::is_label;
 use api::resource::object::Object;
 use api::resource::parse;
-use api::resource::selector::requirement::{Expression, Selector};
+use api::resource::selector::requirement::Selector;
 use k8s_openapi::api::core::v1::ConfigMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,13 +130,7 @@ pub(super) fn mesh(f: &mut Findings, path: &str, config: &MeshConfig, base: &Mes
 fn discovery(f: &mut Findings, path: &str, written: &[NamespaceSelector]) -> Vec<Selector> {
     let mut selectors = vec![];
     for (i, selector) in written.iter().enumerate() {
-        let labels = selector.match_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let expressions: Vec<Expression> = selector
-            .match_expressions
-            .iter()
-            .map(|one| Expression { key: &one.key, operator: &one.operator, values: &one.values })
-            .collect();
-        match Selector::of_object(labels, &expressions) {
+        match selector.parse() {
             Ok(selector) => selectors.push(selector),
             Err(error) => {
                 let at = joined(path, &format!("discoverySelectors[{i}].{}", error.path()));

@@ -190,7 +190,7 @@ pub(super) fn endpoints(object: &Object, body: &core::Endpoints) -> Item {
                 .map(|(a, ready)| StaticEndpoint { ready, ..plain_endpoint(a.ip.clone(), ports.clone()) }),
         );
     }
-    Item::Endpoints { service: object.name().to_owned(), selected: false, endpoints }
+    Item::Endpoints { service: object.name().to_owned(), selected: false, endpoints: Arc::new(endpoints) }
 }
 
 pub(super) fn slice(object: &Object, body: &EndpointSlice) -> Item {
@@ -220,7 +220,7 @@ pub(super) fn slice(object: &Object, body: &EndpointSlice) -> Item {
         }));
     }
     let service = object.labels.get("kubernetes.io/service-name").cloned();
-    Item::Endpoints { service: service.unwrap_or_default(), selected, endpoints }
+    Item::Endpoints { service: service.unwrap_or_default(), selected, endpoints: Arc::new(endpoints) }
 }
 
 /// What an endpoint's conditions mean. Absent ones count as Kubernetes says: ready, serving if ready, not terminating.

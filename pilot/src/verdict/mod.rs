@@ -11,7 +11,7 @@ mod table;
 
 use crate::flow;
 use crate::snapshot::Snapshot;
-use api::resource::document::Refusal;
+use api::resource::document::{Key, Refusal};
 use api::resource::verdict::{ObjectVerdict, Verdicts, Wait};
 use progress::{BETWEEN_LOOKS, Proxies};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,6 +38,11 @@ impl Channel {
     /// Records verdicts, in order. `snapshot` is the generation that puts accepted objects into force.
     pub fn note(&self, verdicts: Vec<flow::Verdict>, snapshot: u64) {
         self.change(|table| table.note(verdicts, snapshot));
+    }
+
+    /// Records which objects the mesh knows.
+    pub fn rescope(&self, knows: impl Fn(&Key) -> bool) {
+        self.change(|table| table.rescope(knows));
     }
 
     /// Records the findings about objects in combination: conflicts, and references that do not resolve. Returns those that

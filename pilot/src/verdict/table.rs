@@ -48,6 +48,8 @@ struct Entry {
     place: Place,
     snapshot: u64,
     revision: u64,
+    /// Whether the mesh does not know the object.
+    undiscovered: bool,
     /// Absent for most objects.
     findings: Option<Box<Findings>>,
 }
@@ -91,6 +93,18 @@ impl Table {
                         entry.snapshot = snapshot;
                     }
                 }
+            }
+        }
+    }
+
+    /// Records which objects the mesh knows.
+    pub(super) fn rescope(&mut self, knows: impl Fn(&Key) -> bool) {
+        let next = self.revision + 1;
+        for (subject, entry) in &mut self.entries {
+            let Subject::Object(key) = subject else { continue };
+            let undiscovered = !knows(key);
+            if entry.undiscovered != undiscovered {
+                (entry.undiscovered, entry.revision, self.revision) = (undiscovered, next, next);
             }
         }
     }
@@ -150,7 +164,10 @@ impl Table {
             *unresolved += usize::from(at >= self.conflicts);
         }
         let changed = self.entries.iter().filter(|(_, entry)| entry.revision > revision || revision == 0);
-        let named = changed.map(|(subject, entry)| (subject, entry, subject.named()));
+        let named = changed.map(|(subject, entry)| {
+            let named = ObjectVerdict { undiscovered: entry.undiscovered, ..subject.named() };
+            (subject, entry, named)
+        });
         let wanted = named.filter(|(_, _, verdict)| wanted(verdict));
         let full = wanted.map(|(subject, entry, verdict)| {
             let beside = match subject {
@@ -175,6 +192,16 @@ impl Entry {
         self.findings = found.then(|| Box::new(Findings { errors, warnings }));
     }
 
+    /// The warning that the object has no effect because the mesh does not know it.
+    fn scope(&self) -> Option<Problem> {
+        self.undiscovered.then(|| Problem {
+            path: "metadata.namespace".into(),
+            reason: "is not selected by discoverySelectors of MeshConfig: the object has no effect".into(),
+            next: "label the namespace as a selector requires".into(),
+            ..Problem::default()
+        })
+    }
+
     /// The whole verdict. `beside` are the findings in combination with other objects, and how many of them, at their end,
     /// are about references.
     fn complete(&self, named: ObjectVerdict, (beside, unresolved): (Vec<Problem>, usize)) -> ObjectVerdict {
@@ -190,7 +217,7 @@ impl Entry {
             revision: self.revision,
             errors,
             unresolved: beside[beside.len() - unresolved..].to_vec(),
-            warnings: alone.into_iter().chain(beside).collect(),
+            warnings: self.scope().into_iter().chain(alone).chain(beside).collect(),
             ..named
         }
     }

@@ -97,3 +97,25 @@ async fn each_change_and_nothing_else_has_a_revision() {
     assert_eq!(channel.compare(vec![], vec![]), (vec![], vec![]));
     assert!(!revisions.has_changed().unwrap());
 }
+
+#[test]
+fn a_verdict_says_when_the_mesh_does_not_know_the_object() {
+    let channel = Channel::default();
+    channel.note(vec![verdict(1)], 1);
+    let shown = |after| {
+        let (revision, all) = channel.since(after, |_| true);
+        (
+            revision,
+            all.into_iter().map(|v| (v.undiscovered, v.accepted, v.warnings.len())).collect::<Vec<_>>(),
+        )
+    };
+    let (first, all) = shown(0);
+    assert_eq!(all, [(false, true, 0)]);
+    channel.rescope(|key| key.namespace != "shop");
+    let (second, changed) = shown(first);
+    assert_eq!(changed, [(true, true, 1)], "it is accepted, without effect");
+    channel.rescope(|key| key.namespace != "shop");
+    assert_eq!(shown(second), (second, vec![]), "nothing has changed");
+    channel.rescope(|_| true);
+    assert_eq!(shown(second).1, [(false, true, 0)]);
+}

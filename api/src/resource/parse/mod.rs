@@ -6,8 +6,9 @@
 use super::document::{Key, Place, Refusal};
 use super::head::Head;
 use super::locate::line;
-use super::mesh_config::MeshConfig;
+use super::mesh_config::{MeshConfig, NamespaceSelector};
 use super::object::{Document, Object};
+use super::selector::requirement::Selector;
 use super::strict::{self, Fault};
 use super::yaml::{RENDER, chunks, file_line, is_template, values};
 use serde_json::Value;
@@ -146,6 +147,16 @@ pub fn duplicates<'a>(documents: impl IntoIterator<Item = &'a Document>) -> Vec<
         }
     }
     refusals
+}
+
+/// Reads `discoverySelectors` of a MeshConfig, whatever its other fields are: another control plane may support more of them.
+pub fn discovery_selectors(text: &str) -> Result<Vec<Selector>, String> {
+    let all = values(text).map_err(|malformed| malformed.reason)?;
+    let written = all.first().map_or(&Value::Null, |value| &value["discoverySelectors"]);
+    let selectors: Option<Vec<NamespaceSelector>> = strict::read(written)
+        .map_err(|faults| faults.first().map(|f| f.reason.clone()).unwrap_or_default())?;
+    let parsed = selectors.unwrap_or_default().iter().map(NamespaceSelector::parse).collect::<Result<_, _>>();
+    parsed.map_err(|error| error.to_string())
 }
 
 /// Reads a MeshConfig, as in the key `mesh` of the ConfigMap `istio` or in a file of its own.

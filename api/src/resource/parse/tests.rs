@@ -362,3 +362,33 @@ proptest! {
         parse("a.yaml", &String::from_utf8_lossy(&bytes));
     }
 }
+
+#[test]
+fn discovery_selectors_are_read_whatever_else_a_mesh_configuration_holds() {
+    use crate::resource::mesh_config::discovers;
+    let labels = |text: &str| -> std::collections::BTreeMap<String, String> {
+        text.split(' ')
+            .filter_map(|one| one.split_once('='))
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect()
+    };
+    let text = "extensionProviders: [{name: x}]\ndiscoverySelectors:\n- matchLabels: {mesh: 'on'}\n- matchExpressions:\n  \
+                - {key: env, operator: In, values: [a, b]}\n";
+    let selectors = discovery_selectors(text).unwrap();
+    for (name, written, expected) in
+        [("x", "mesh=on", true), ("x", "env=b", true), ("x", "env=c mesh=off", false), ("x", "", false)]
+    {
+        assert_eq!(discovers(&selectors, name, Some(&labels(written))), expected, "{written}");
+    }
+    let by_name =
+        discovery_selectors("discoverySelectors: [{matchLabels: {kubernetes.io/metadata.name: x}}]").unwrap();
+    assert!(discovers(&by_name, "x", None) && !discovers(&by_name, "y", None));
+    for none in ["", "trustDomain: a", "discoverySelectors: []", "discoverySelectors: null"] {
+        assert!(discovers(&discovery_selectors(none).unwrap(), "x", None), "{none}");
+    }
+    for wrong in
+        ["[", "discoverySelectors: 1", "discoverySelectors: [{matchExpressions: [{key: a, operator: Like}]}]"]
+    {
+        assert!(discovery_selectors(wrong).is_err(), "{wrong}");
+    }
+}

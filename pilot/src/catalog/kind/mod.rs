@@ -39,7 +39,7 @@ pub enum Item {
         /// Whether a cluster's controller lists the pods here that the Service selects.
         selected: bool,
         /// The addresses.
-        endpoints: Vec<StaticEndpoint>,
+        endpoints: Arc<Vec<StaticEndpoint>>,
     },
     /// A Pod.
     Workload(Arc<Workload>),
@@ -195,7 +195,7 @@ impl Item {
         }
     }
 
-    pub(super) fn into_workload(self) -> Option<Arc<Workload>> {
+    pub(super) fn workload(&self) -> Option<&Arc<Workload>> {
         match self {
             Self::Workload(workload) => Some(workload),
             _ => None,

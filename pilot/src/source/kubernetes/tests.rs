@@ -203,6 +203,39 @@ async fn a_cluster_without_the_meshs_definitions_is_read_and_changes_follow() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn ingresses_and_nodes_are_watched_and_what_nobody_reads_of_a_node_is_no_change() {
+    let server = Server::new();
+    server.put(INGRESSES, "i", "1");
+    server.put(CLASSES, "k", "1");
+    let mut facts = start(&server);
+    expect(&mut facts, &["+i 1", "+k 1", "synced"]).await;
+    let node = |zone: &str, beat: &str| {
+        let labels = json!({"topology.kubernetes.io/zone": zone, "kubernetes.io/hostname": beat});
+        let status = json!({"conditions": [{"type": "Ready", "lastHeartbeatTime": beat}], "images": [beat]});
+        let metadata =
+            json!({"name": "node-1", "labels": labels, "resourceVersion": beat, "annotations": {"a": beat}});
+        server.with(NODES, |of| {
+            of.tell(&json!({"type": "MODIFIED", "object": {"metadata": metadata, "status": status}}));
+        });
+    };
+    node("z1", "1");
+    let group = facts.recv().await.unwrap();
+    let [Fact::Upsert(document)] = group.as_slice() else { panic!("{group:?}") };
+    let expected = json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": "node-1", "labels": {"topology.kubernetes.io/zone": "z1"}},
+        "status": {},
+    });
+    assert_eq!(document.raw, expected);
+    node("z1", "2");
+    expect_none(&mut facts).await;
+    node("z2", "3");
+    assert!(matches!(facts.recv().await.unwrap().as_slice(), [Fact::Upsert(_)]));
+    server.delete(INGRESSES, "i");
+    expect(&mut facts, &["-i"]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_kind_that_cannot_be_listed_is_waited_for() {
     let server = Server::new();
     server.with(PODS, |of| of.refuses = Some(403));

@@ -10,6 +10,7 @@ mod missed;
 
 use crate::catalog::destination_rule::DestinationRule;
 use crate::catalog::kind::Item;
+use crate::catalog::policy::Mesh;
 use crate::catalog::route::{Destination, GatewayRef, HttpAction, RouteSet};
 use crate::catalog::service::Registry;
 use crate::catalog::visibility::{Labels, selects};
@@ -156,6 +157,7 @@ fn broken(catalog: &Catalog, key: &Key, item: &Item, place: &Place) -> Found {
         }
         Item::Gateway(gateway) => finder.gateway_secrets(gateway),
         Item::Ingress(ingress) => finder.ingress(ingress),
+        Item::Mesh(mesh) => finder.root_namespace(mesh),
         Item::PeerAuthentication(policy) => finder.policy_ports(policy),
         Item::Sidecar(sidecar) => finder.imports(sidecar),
         // What a controller writes is not for users to correct.
@@ -182,6 +184,17 @@ impl Finder<'_> {
         if selector.is_some_and(|labels| !chooses(labels)) {
             let reason = format!("selects no pod of namespace {}", self.key.namespace);
             self.warn(path, reason, "correct it, or start such pods");
+        }
+    }
+
+    /// Warns if the mesh does not know its own gateways and policies.
+    fn root_namespace(&mut self, mesh: &Mesh) {
+        let root = &mesh.root_namespace;
+        if !self.catalog.discovers(&Key::new(Kind::Service, root, "")) {
+            let reason = format!(
+                "do not select the root namespace {root}: its gateways and its policies are not known"
+            );
+            self.warn("data.mesh.discoverySelectors", reason, "label it as a selector requires");
         }
     }
 
