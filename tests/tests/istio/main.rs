@@ -41,7 +41,9 @@ fn an_envoy_under_istiod_and_the_proxy_call_each_other() {
     between_sidecars(here, there);
     policies_are_enforced(here);
     end(own);
-    envoy.map(Running::end);
+    for process in envoy {
+        process.end();
+    }
     reviews.end();
     page.end();
 }
@@ -74,7 +76,9 @@ fn check(plane: Plane) {
     let scoped = plane.proxy(&RATINGS, here, folder);
     RATINGS.until_configured(here);
     end(scoped);
-    istiod.map(Istiod::end);
+    if let Some(istiod) = istiod {
+        istiod.end();
+    }
     reviews.end();
     page.end();
 }
