@@ -17,7 +17,7 @@ $(CARGO) build --profile $(1) --locked --workspace $(2:%=--bin %)
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test interop istio istio-record h2spec lint fmt bench bench-tls bench-control fuzz fuzz-deep soak scale images chart e2e layout descriptors docs deny workflows tools clean
+.PHONY: help build demo test interop istio istio-record h2spec lint fmt bench bench-tls bench-control fuzz fuzz-deep soak scale images chart e2e pages layout descriptors docs deny workflows tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ chart: ## Lint the Helm chart and render it with every value that its schema nam
 
 e2e: ## Install the mesh and bookinfo on a Kubernetes cluster: KUBECONFIG's, or one that kind makes (settings: deploy/tools/e2e)
 	@CARGO="$(CARGO)" deploy/tools/e2e
+
+pages: ## Run the task pages of docs/tasks/kubernetes on a Kubernetes cluster, as they are written (PAGES: some of them)
+	@CARGO="$(CARGO)" deploy/tools/e2e pages
 
 h2spec: ## Run the conformance suite h2spec against the proxy's HTTP/2 (built by Go the first time)
 	@deploy/tools/h2spec >/dev/null

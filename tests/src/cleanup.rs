@@ -17,11 +17,21 @@ pub fn when_killed(line: &str) {
 
 /// Ends a process of this test after the test process has ended, if it still runs then.
 pub fn end_when_killed(process: u32) {
+    kill_when_killed(process, &process.to_string());
+}
+
+/// Ends a process of this test, and all processes of the group that it leads, after the test process has ended.
+pub fn end_group_when_killed(process: u32) {
+    kill_when_killed(process, &format!("-- -{process}"));
+}
+
+/// Kills `target` after the test process has ended, if `process` still runs then.
+fn kill_when_killed(process: u32, target: &str) {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     // The process ID may have been reused by then, but not with the same start time.
     if let Some(start) = stat.split(' ').nth(STARTED) {
         let found = format!("$(cut -d' ' -f{} /proc/{process}/stat)", STARTED + 1);
-        when_killed(&format!("test \"{found}\" = {start} && kill -KILL {process}"));
+        when_killed(&format!("test \"{found}\" = {start} && kill -KILL {target}"));
     }
 }
 

@@ -15,6 +15,7 @@ pub mod pair;
 
 pub mod wire;
 
+pub mod page;
 pub mod twin;
 
 pub mod agent;

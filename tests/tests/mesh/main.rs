@@ -13,6 +13,7 @@ mod gateway;
 mod host_ports;
 mod life;
 mod mtls;
+mod pages;
 mod policies;
 mod protocols;
 mod refusal;
