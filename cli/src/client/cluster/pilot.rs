@@ -162,6 +162,7 @@ const DEBUG: u16 = 15014;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::cluster::fake::Server;
     use serde_json::json;
 
     #[test]
@@ -179,6 +180,33 @@ mod tests {
             assert_eq!(is_of(&pod, PILOT) && runs(&pod), expected, "{app} {phase}");
         }
     }
+
+    #[tokio::test]
+    async fn without_a_control_plane_the_user_learns_how_to_install_one() {
+        let server = Server::default().on(PODS, 200, json!({"kind": "PodList", "metadata": {}, "items": []}));
+        let failure = proxies(&server.cluster()).await.unwrap_err().to_string();
+        assert!(failure.starts_with("error: no control plane runs in namespace istio-system"), "{failure}");
+        assert!(failure.contains("ostria install"), "{failure}");
+        let server = Server::default().on(PODS, 403, Server::refusal(403, "pods is forbidden"));
+        let failure = proxies(&server.cluster()).await.unwrap_err();
+        assert!(matches!(&failure, Failure::Denied { .. }), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_may_not_be_connected_to_is_named_once_for_all() {
+        let pod = json!({"metadata": {"name": "p-1", "labels": {"app": "ostria-pilot"}}, "status": {"phase": "Running"}});
+        let connect = "GET /api/v1/namespaces/istio-system/pods/p-1/portforward";
+        let server = Server::default()
+            .on(PODS, 200, json!({"kind": "PodList", "metadata": {}, "items": [pod]}))
+            .on(connect, 403, Server::refusal(403, "cannot create resource \"pods/portforward\""));
+        let failure = proxies(&server.cluster()).await.unwrap_err();
+        assert!(
+            matches!(&failure, Failure::Denied { reason, .. } if reason.contains("pods/portforward")),
+            "{failure}"
+        );
+    }
+
+    const PODS: &str = "GET /api/v1/namespaces/istio-system/pods";
 
     #[test]
     fn each_row_names_its_replica() {

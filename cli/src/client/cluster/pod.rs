@@ -122,7 +122,38 @@ const ADMIN: u16 = 15000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::cluster::fake::Server;
     use serde_json::json;
+
+    #[tokio::test]
+    async fn a_workload_stands_for_a_pod_that_it_selects() {
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}}});
+        let pod = json!({"metadata": {"name": "web-1"}, "spec": {"containers": [{"name": PROXY}, {"name": "app"}]}});
+        let server =
+            Server::default().on("GET /apis/apps/v1/namespaces/shop/deployments/web", 200, deployment).on(
+                "GET /api/v1/namespaces/shop/pods",
+                200,
+                json!({"kind": "PodList", "metadata": {}, "items": [pod]}),
+            );
+        let target = |pod: &str, container: Option<&str>| Target {
+            namespace: "shop".into(),
+            pod: pod.into(),
+            container: container.map(str::to_string),
+        };
+        let found = find(&server.cluster(), &target("deploy/web", None)).await.unwrap();
+        assert_eq!((found.pod.as_str(), found.container.as_deref()), ("web-1", Some("app")));
+        assert!(server.asked().last().unwrap().contains("labelSelector=app%3Dweb"), "{:?}", server.asked());
+        let failure =
+            find(&server.cluster(), &target("deploy/web", Some("x"))).await.unwrap_err().to_string();
+        assert!(failure.contains("name one of istio-proxy, app with -c"), "{failure}");
+        for (wanted, part) in
+            [("web", "pods \"web\" not found"), ("cm/web", "web"), ("hat/web", "no type of object")]
+        {
+            let failure = find(&server.cluster(), &target(wanted, None)).await.unwrap_err().to_string();
+            assert!(failure.contains(part), "{failure}");
+        }
+    }
 
     #[test]
     fn a_ready_pod_that_stays_is_chosen() {

@@ -19,7 +19,7 @@ pub async fn settle(cluster: &Cluster, wait: &Wait) -> Result<Settling, Failure>
         let milliseconds = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let page = Page::post("/debug/verdicts", &Wait { milliseconds, ..wait.clone() });
         let settling = match timeout_at(deadline + SLACK, once(cluster, &page, &wait.objects)).await {
-            Ok(settling) => settling?,
+            Ok(settling) => settling.map_err(unasked)?,
             Err(_) => Settling { trouble: Some("pilot does not respond".into()), ..Settling::default() },
         };
         if settling.settled || Instant::now() >= deadline {
@@ -29,19 +29,23 @@ pub async fn settle(cluster: &Cluster, wait: &Wait) -> Result<Settling, Failure>
     }
 }
 
+/// The failure of a user who may change objects and not ask pilot.
+fn unasked(failure: Failure) -> Failure {
+    match failure {
+        Failure::Denied { reason, next } => Failure::Denied {
+            reason: format!("the change is made, but whether it is in force cannot be asked: {reason}"),
+            next: format!("use --wait=false and look at the object's status; or {next}"),
+        },
+        other => other,
+    }
+}
+
 async fn once(cluster: &Cluster, page: &Page, wanted: &[Wanted]) -> Result<Settling, Failure> {
     let (mut verdicts, mut trouble) = (Vec::new(), None);
     for answer in pilot::ask::<Verdicts>(cluster, page).await? {
         match answer.content {
             Ok(one) => verdicts.push(one),
-            Err(Failure::Denied { reason, next }) => {
-                return Err(Failure::Denied {
-                    reason: format!(
-                        "the change is stored, but whether it is in force cannot be asked: {reason}"
-                    ),
-                    next: format!("use --wait=false, and look at the object's status; or {next}"),
-                });
-            }
+            Err(failure @ Failure::Denied { .. }) => return Err(failure),
             // A replica that is restarted is asked again.
             Err(failure) => trouble = Some(failure.reason()),
         }
