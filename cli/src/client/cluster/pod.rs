@@ -148,7 +148,7 @@ mod tests {
             find(&server.cluster(), &target("deploy/web", Some("x"))).await.unwrap_err().to_string();
         assert!(failure.contains("name one of istio-proxy, app with -c"), "{failure}");
         for (wanted, part) in
-            [("web", "pods \"web\" not found"), ("cm/web", "web"), ("hat/web", "no type of object")]
+            [("web", "pods \"web\" not found"), ("cm/web", "not found"), ("hat/web", "no type of object")]
         {
             let failure = find(&server.cluster(), &target(wanted, None)).await.unwrap_err().to_string();
             assert!(failure.contains(part), "{failure}");

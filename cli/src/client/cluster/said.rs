@@ -61,7 +61,11 @@ pub fn problems(file: &str, key: &Key, status: &Status) -> Vec<Problem> {
         .message
         .strip_prefix("admission webhook ")
         .and_then(|rest| rest.split_once("denied the request: "));
+    let of_permission = "ask for this permission, or see yours with `kubectl auth can-i --list`";
     match message {
+        None if status.code == 403 => {
+            vec![Problem { next: of_permission.into(), ..finding(file, key, &status.message) }]
+        }
         Some((_, lines)) => lines.lines().map(|line| finding(file, key, line)).collect(),
         None => own(&status.message)
             .map(|(path, reason)| Problem {
@@ -139,7 +143,10 @@ mod tests {
         ];
         assert_eq!(lines, expected);
         let lines = said(json!({"status": "Failure", "code": 403, "message": "may not: you"}));
-        assert_eq!(lines, ["a.yaml:3: VirtualService shop/a: may not: you"]);
+        assert!(
+            lines[0].starts_with("a.yaml:3: VirtualService shop/a: may not: you\n  next: ask for"),
+            "{lines:?}"
+        );
     }
 
     #[test]
