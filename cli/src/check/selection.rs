@@ -63,6 +63,7 @@ fn names(list: Option<&[String]>, wanted: &[&str]) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "tables of literals read best as values")]
 pub(crate) mod tests {
     use super::*;
     use serde_json::{Value, json};

@@ -128,6 +128,7 @@ impl Line {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "tables of literals read best as values")]
 mod tests {
     use super::*;
 
