@@ -63,7 +63,6 @@ fn names(list: Option<&[String]>, wanted: &[&str]) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::needless_pass_by_value, reason = "tables of literals read best as values")]
 pub(crate) mod tests {
     use super::*;
     use serde_json::{Value, json};
@@ -93,7 +92,8 @@ pub(crate) mod tests {
             {"key": "sidecar.istio.io/inject", "operator": "NotIn", "values": ["false"]},
         ]});
         let one = injector("a", &[(enabled, not_refused)]);
-        let table: [(&[(&str, &str)], &[(&str, &str)], bool); 4] = [
+        type Pairs = &'static [(&'static str, &'static str)];
+        let table: [(Pairs, Pairs, bool); 4] = [
             (&[("istio-injection", "enabled")], &[], true),
             (&[("istio-injection", "enabled")], &[("sidecar.istio.io/inject", "false")], false),
             (&[("istio-injection", "disabled")], &[], false),
