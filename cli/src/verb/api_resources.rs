@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn each_flag_limits_the_list() {
-        assert_eq!(kinds("--namespaced=false"), ["Namespace"]);
+        assert_eq!(kinds("--namespaced=false"), ["Namespace", "Node", "IngressClass"]);
         assert!(!kinds("--namespaced").contains(&"Namespace"));
         assert_eq!(kinds("--api-group=batch"), ["Job"]);
         let core = parsed("--api-group=").kinds();
