@@ -94,7 +94,7 @@ impl DataPlane<'_> {
     fn orphans(&self) -> Option<Finding> {
         let mut orphans: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for pod in self.pods.iter().filter(|pod| is_injected(pod) && is_running(pod)) {
-            let revision = annotation(pod, REVISION).unwrap_or("default");
+            let revision = annotation(pod, REVISION).filter(|name| !name.is_empty()).unwrap_or("default");
             if !self.revisions.contains(revision) {
                 let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
                 orphans.entry(revision).or_default().insert(namespace);
@@ -142,6 +142,7 @@ const INJECTION: &str = "istio-injection";
 const STATUS: &str = "sidecar.istio.io/status";
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "tables of literals read best as values")]
 mod tests {
     use super::*;
     use crate::check::selection::tests::injector;

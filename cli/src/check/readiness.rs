@@ -60,8 +60,8 @@ pub fn progress(deployment: &Deployment, pods: &[Pod]) -> Progress {
     }
 }
 
-/// The findings about the Deployments of a control plane.
-pub fn findings(progress: &[Progress]) -> Vec<Finding> {
+/// The findings about the Deployments of a control plane in a namespace.
+pub fn findings(progress: &[Progress], namespace: &str) -> Vec<Finding> {
     progress
         .iter()
         .map(|one| {
@@ -69,10 +69,13 @@ pub fn findings(progress: &[Progress]) -> Vec<Finding> {
                 return Finding::ok(CHECK, one.text());
             }
             if one.wanted == 0 {
-                let next = format!("kubectl scale deployment/{} --replicas=1", one.name);
+                let next = format!("kubectl -n {namespace} scale deployment/{} --replicas=1", one.name);
                 return Finding::error(CHECK, format!("{} is scaled to 0", one.name), next);
             }
-            let next = format!("kubectl describe pods -l app={}; kubectl logs deployment/{0}", one.name);
+            let next = format!(
+                "kubectl -n {namespace} describe pods -l app={}; kubectl -n {namespace} logs deployment/{0}",
+                one.name
+            );
             match one.ready {
                 0 => Finding::error(CHECK, one.text(), next),
                 _ => Finding::warning(CHECK, one.text(), next),
@@ -115,6 +118,7 @@ const MATTERS_OF_TIME: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 const LONGEST: usize = 200;
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "tables of literals read best as values")]
 mod tests {
     use super::*;
     use crate::check::finding::Level;
@@ -202,7 +206,7 @@ mod tests {
             (one(0, 0, true), Level::Error),
         ];
         for (progress, expected) in table {
-            assert_eq!(findings(&[progress])[0].level, expected);
+            assert_eq!(findings(&[progress], "mesh")[0].level, expected);
         }
     }
 }

@@ -114,6 +114,7 @@ fn one_label(key: &str, value: &str) -> Labels {
 const INJECTORS: &str = "injection";
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "tables of literals read best as values")]
 mod tests {
     use super::*;
     use crate::check::finding::Level;

@@ -85,6 +85,8 @@ pub(crate) mod tests {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
+    type Pairs = &'static [(&'static str, &'static str)];
+
     #[test]
     fn a_webhook_selects_by_namespace_and_by_pod() {
         let enabled = json!({"matchLabels": {"istio-injection": "enabled"}});
@@ -92,7 +94,7 @@ pub(crate) mod tests {
             {"key": "sidecar.istio.io/inject", "operator": "NotIn", "values": ["false"]},
         ]});
         let one = injector("a", &[(enabled, not_refused)]);
-        let table: [(&[(&str, &str)], &[(&str, &str)], bool); 4] = [
+        let table: [(Pairs, Pairs, bool); 4] = [
             (&[("istio-injection", "enabled")], &[], true),
             (&[("istio-injection", "enabled")], &[("sidecar.istio.io/inject", "false")], false),
             (&[("istio-injection", "disabled")], &[], false),

@@ -104,12 +104,13 @@ pub fn bundles(differing: &[&str]) -> Option<Finding> {
     })
 }
 
-/// The findings about the certificates that servers present, at `now` in seconds since 1970.
-pub fn serving(served: &[Served], now: i64) -> Vec<Finding> {
+/// The findings about the certificates that servers of a namespace present, at `now` in seconds since 1970.
+pub fn serving(served: &[Served], namespace: &str, now: i64) -> Vec<Finding> {
     served
         .iter()
         .map(|Served { server, end }| {
-            let next = format!("restart it: kubectl rollout restart deployment/{}", app(server));
+            let next =
+                format!("restart it: kubectl -n {namespace} rollout restart deployment/{}", app(server));
             match end {
                 Ok(end) if *end > now => Finding::ok(
                     SERVING,
@@ -214,11 +215,14 @@ mod tests {
     #[test]
     fn a_serving_certificate_is_valid_until_its_end() {
         let served = |end| [Served { server: "ostria-pilot:15012".into(), end }];
-        assert_eq!(serving(&served(Ok(10)), 9)[0].level, Level::Ok);
-        let ended = serving(&served(Ok(10)), 10).remove(0);
+        assert_eq!(serving(&served(Ok(10)), "mesh", 9)[0].level, Level::Ok);
+        let ended = serving(&served(Ok(10)), "mesh", 10).remove(0);
         assert_eq!(ended.level, Level::Error);
         assert!(ended.next.unwrap().ends_with("deployment/ostria-pilot"));
-        assert_eq!(serving(&served(Err("refused".into())), 0)[0].message, "ostria-pilot:15012: refused");
+        assert_eq!(
+            serving(&served(Err("refused".into())), "mesh", 0)[0].message,
+            "ostria-pilot:15012: refused"
+        );
     }
 
     #[test]

@@ -92,6 +92,14 @@ pub fn install(release: &str, chart: &Path, target: &Target, values: &Values, mo
     line.0
 }
 
+/// The objects in what a dry run prints, as YAML: without the state of the release and its notes.
+pub fn manifest(printed: &str) -> String {
+    let lines = printed.lines().skip_while(|line| *line != "---").take_while(|line| *line != "NOTES:");
+    lines
+        .filter(|line| !matches!(*line, "HOOKS:" | "MANIFEST:"))
+        .fold(String::new(), |text, line| text + line + "\n")
+}
+
 /// The arguments that uninstall a release, and wait until its objects are gone.
 pub fn uninstall(release: &str, target: &Target, seconds: u64) -> Vec<OsString> {
     let mut line = Line::new(["uninstall", release]);
@@ -128,6 +136,7 @@ impl Line {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "tables of literals read best as values")]
 mod tests {
     use super::*;
 
@@ -156,6 +165,12 @@ mod tests {
              --create-namespace --reset-then-reuse-values --values /c/values-demo.yaml --values own.yaml --set \
              revision=canary --set pilot.replicas=3 --set-string global.tag=1 --dry-run=server"
         );
+    }
+
+    #[test]
+    fn a_dry_run_prints_objects_alone() {
+        let printed = "Release \"a\" has been upgraded.\nNAME: a\nHOOKS:\n---\nkind: A\nMANIFEST:\n---\nkind: B\n\nNOTES:\nWell.\n";
+        assert_eq!(manifest(printed), "---\nkind: A\n---\nkind: B\n\n");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::check::data_plane::{self, DataPlane};
 use crate::check::finding::Finding;
 use crate::check::owner::{labels_of, name};
 use crate::check::plane::Plane;
-use crate::check::selection::{is_injector, selects};
+use crate::check::selection::{Labels, is_injector, selects};
 use crate::check::trust::{self, Registered};
 use crate::check::{readiness, rival};
 use crate::client::cluster::Cluster;
@@ -27,13 +27,14 @@ use crate::survey::{release, trial};
 pub async fn control_plane(cluster: &Cluster, plane: &Plane, now: i64) -> Result<Vec<Finding>, Error> {
     let client = cluster.client();
     let labels = format!("app.kubernetes.io/part-of=ostria,istio.io/rev={}", plane.label());
-    let mut findings = readiness::findings(&release::state(client, &plane.namespace, &labels).await?);
+    let mut findings =
+        readiness::findings(&release::state(client, &plane.namespace, &labels).await?, &plane.namespace);
     let bundle = bundle(client, &plane.namespace).await?;
     findings.push(trust::roots(bundle.as_deref(), &plane.namespace, now));
     let roots = bundle.unwrap_or_default();
     let webhooks = Webhooks::read(client, &mut findings).await;
     findings.extend(trust::registrations(&registered(&webhooks, plane), &roots));
-    findings.extend(trust::serving(&certificates(cluster, plane, &roots).await?, now));
+    findings.extend(trust::serving(&certificates(cluster, plane, &roots).await?, &plane.namespace, now));
     findings.extend(trial::findings(client, plane).await);
     Ok(findings)
 }
@@ -54,7 +55,7 @@ pub async fn mesh(client: &Client, namespace: &str, planes: &[Plane]) -> Result<
     findings.extend(others.filter(|finding| finding.next.is_some()));
     let selected = namespaces.iter().filter(|one| {
         let labels = labels_of(&one.metadata);
-        webhooks.mutating.iter().any(|one| is_injector(one) && selects(one, &labels, &Default::default()))
+        webhooks.mutating.iter().any(|one| is_injector(one) && selects(one, &labels, &Labels::new()))
     });
     let roots = bundle(client, namespace).await?;
     let names: Vec<&str> = selected.map(|namespace| name(&namespace.metadata)).collect();

@@ -33,8 +33,12 @@ pub async fn findings(client: &Client, plane: &Plane, release: &str) -> Result<V
     let records = records(client, &plane.namespace, release, &mut findings).await;
     findings.extend(platform::release(release, &records));
     let namespaces = or_finding(all::<Namespace>(client).await, "namespaces", &mut findings);
+    let before = findings.len();
     let webhooks = Webhooks::read(client, &mut findings).await;
-    findings.extend(rival::injectors(plane, &webhooks.mutating, &namespaces));
+    // What cannot be read is not known to be absent.
+    if findings.len() == before {
+        findings.extend(rival::injectors(plane, &webhooks.mutating, &namespaces));
+    }
     findings.extend(rival::validators(plane, &webhooks.validating));
     findings.extend(rival::ambient(&namespaces));
     match definitions(client).await {

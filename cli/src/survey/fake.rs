@@ -52,7 +52,7 @@ impl tower_service::Service<Request<kube::client::Body>> for Server {
         let answer = self.0.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+            let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
             let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
             let (status, value) = answer(head.method.as_str(), head.uri.path(), &body);
             let response = Response::builder().status(status).header("content-type", "application/json");

@@ -1,6 +1,7 @@
 //! The probe: a server and a client in a namespace of their own, each with a sidecar. The server accepts nothing but
 //! mutual TLS, so a call that succeeds proves injection, certificates, configuration and capture of both.
 
+use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -110,11 +111,11 @@ async fn stuck(client: &Client, namespace: &str, patience: Duration) -> String {
         let waits = readiness::reason(&pod).unwrap_or_else(|| {
             pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default()
         });
-        text += &format!("; pod {}: {waits}", pod.name_any());
+        let _ = write!(text, "; pod {}: {waits}", pod.name_any());
         let only =
             LogParams { container: Some(CONTAINER.to_owned()), tail_lines: Some(1), ..LogParams::default() };
         if let Some(line) = pods.logs(&pod.name_any(), &only).await.ok().filter(|line| !line.is_empty()) {
-            text += &format!(" ({})", line.trim());
+            let _ = write!(text, " ({})", line.trim());
         }
     }
     text

@@ -91,7 +91,7 @@ impl Install {
         let target = target(place, plane);
         let line = |mode| release::install(&release, folder.path(), &target, &self.values(plane), mode);
         if self.dry_run {
-            print::out(&program::run(&line(Mode::DryRun))?);
+            print::out(&release::manifest(&program::run(&line(Mode::DryRun))?));
             return Ok(());
         }
         self.is_ready_for(&precheck(cluster, plane, &release).await?)?;
@@ -110,8 +110,7 @@ impl Install {
             return Ok(());
         }
         self.until_ready(cluster, plane, &release).await?;
-        let findings = checked(cluster, &plane.namespace, std::slice::from_ref(plane)).await?;
-        let report = Report::of(findings);
+        let report = settled(cluster, plane).await?;
         print::table(&findings::render(&report));
         print::out(&next(plane));
         if report.errors > 0 { Err(Failure::Exit(1)) } else { Ok(()) }
@@ -179,6 +178,20 @@ impl Install {
     }
 }
 
+/// The check of what was installed. Webhooks answer a moment after their pods are ready, so it is repeated for a while
+/// if something is wrong.
+async fn settled(cluster: &Cluster, plane: &Plane) -> Result<Report, Failure> {
+    let mut tries = TRIES;
+    loop {
+        let report = Report::of(checked(cluster, &plane.namespace, std::slice::from_ref(plane)).await?);
+        tries -= 1;
+        if tries == 0 || report.errors + report.warnings == 0 {
+            return Ok(report);
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+}
+
 /// What a user does after the installation.
 fn next(plane: &Plane) -> String {
     let (key, value) = plane.selectors().swap_remove(0);
@@ -194,3 +207,7 @@ fn no_folder(error: &std::io::Error) -> Failure {
         "free some space, or name another folder by TMPDIR",
     )
 }
+
+/// How often the check is repeated, and how long between.
+const TRIES: usize = 5;
+const BETWEEN: Duration = Duration::from_secs(2);

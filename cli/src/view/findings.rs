@@ -1,5 +1,7 @@
 //! Pure. Findings as a table, with the next step below each line that needs one.
 
+use std::fmt::Write;
+
 use crate::check::finding::{Finding, Report};
 use crate::view::table::Widths;
 
@@ -13,9 +15,10 @@ pub fn render(report: &Report) -> String {
     let mut lines = table.lines();
     let mut text = lines.next().map(|head| format!("{head}\n")).unwrap_or_default();
     for (line, finding) in lines.zip(&report.findings) {
-        text += &format!("{line}\n");
+        text.push_str(line);
+        text.push('\n');
         if let Some(next) = &finding.next {
-            text += &format!("  next: {next}\n");
+            let _ = writeln!(text, "  next: {next}");
         }
     }
     text + &format!("{}\n", summary(report))
