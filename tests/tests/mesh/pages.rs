@@ -8,8 +8,12 @@ use crate::PROBE;
 /// The pages in an order in which they can run: the last one redirects HTTP to HTTPS. What `metrics` says about Prometheus
 /// is not run, because that needs its package.
 const PAGES: &[&str] = &["troubleshooting", "metrics", "access-logs", "tls-ingress"];
+/// Pages that are not run here, with the reason.
+const NOT_RUN: &[(&str, &str)] = &[("from-istio", "needs a cluster with Istio")];
 
+/// Ignored, because it has not been part of a run of CI yet: `cargo test -p tests --test mesh task_page -- --ignored`.
 #[test]
+#[ignore = "runs on request"]
 fn every_task_page_for_one_machine_works_as_written() {
     let options = Options { folders: vec!["samples/bookinfo".into()], https: true, ..Options::default() };
     let mut mesh = Mesh::begin(&options, PROBE);
@@ -42,6 +46,7 @@ fn every_page_is_run() {
         .collect();
     pages.sort();
     let mut listed = PAGES.to_vec();
+    listed.extend(NOT_RUN.iter().map(|(name, _)| name));
     listed.sort_unstable();
     assert_eq!(pages, listed);
 }
