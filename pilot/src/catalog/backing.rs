@@ -136,6 +136,9 @@ impl Backing {
             let made = self.written_endpoint(endpoint, pod, port)?;
             Some(ServiceEndpoint { locality: place.clone(), ..made })
         }));
+        if endpoints.is_empty() {
+            endpoints = self.cut_off(port);
+        }
         if endpoints.is_empty() && self.service.resolution != Resolution::Endpoints {
             endpoints.push(ServiceEndpoint {
                 address: EndpointAddress::Dns(self.service.host.clone(), static_port(port)),
@@ -148,6 +151,21 @@ impl Backing {
             });
         }
         endpoints
+    }
+
+    /// Endpoints that are not ready only because Kubernetes has lost contact with their node, for a port without others.
+    /// When an API server returns after a minute, no node has been heard from for too long, and Kubernetes takes every pod
+    /// for not ready although all of them serve.
+    fn cut_off(&self, port: &ServicePort) -> Vec<ServiceEndpoint> {
+        let lost = self.located().filter(|(endpoint, pod, _)| {
+            endpoint.pod.is_some() && pod.is_some_and(|pod| pod.cut_off && !pod.terminating && !pod.finished)
+        });
+        let made = lost.filter_map(|(endpoint, pod, place)| {
+            let as_ready = StaticEndpoint { ready: true, ..endpoint.clone() };
+            let made = self.written_endpoint(&as_ready, pod, port)?;
+            Some(ServiceEndpoint { locality: place.clone(), ..made })
+        });
+        made.collect()
     }
 
     /// Whether every endpoint of a port accepts mTLS, ready or not. `false` if the port has no endpoints.

@@ -773,12 +773,45 @@ fn the_slices_of_a_clusters_controller_decide_which_pods_get_requests() {
     let http = "{name: http, port: 8080}";
     let stopping = pod("a", "10.0.0.1", "app: web", ", deletionTimestamp: \"2026-01-01T00:00:00Z\"");
     let one = |conditions: &str| slice("s", http, &to("a", "10.0.0.1", conditions));
+    let lost = |containers: &str, gates: &str| {
+        let conditions =
+            format!("{{type: Ready, status: 'False'}}, {{type: ContainersReady, status: '{containers}'}}");
+        let pod = a.replace("{type: Ready, status: 'True'}", &conditions);
+        pod.replace("spec: {", &format!("spec: {{readinessGates: [{gates}], "))
+    };
     let ready = "10.0.0.1:8080 a Healthy mTLS";
     let draining = "10.0.0.1:8080 a Draining mTLS";
     let table: &[(&str, Vec<String>, &[&str])] = &[
         ("ready", vec![web(""), a.clone(), one("ready: true")], &[ready]),
         ("without conditions", vec![web(""), a.clone(), one("")], &[ready]),
         ("not ready, although the pod is", vec![web(""), a.clone(), one("ready: false")], &[]),
+        ("only its node is lost", vec![web(""), lost("True", ""), one("ready: false")], &[ready]),
+        ("its containers are not ready", vec![web(""), lost("False", ""), one("ready: false")], &[]),
+        (
+            "a readiness gate is closed",
+            vec![web(""), lost("True", "{conditionType: example.com/gate}"), one("ready: false")],
+            &[],
+        ),
+        (
+            "its node is lost, and another pod is ready",
+            vec![
+                web(""),
+                lost("True", ""),
+                pod("b", "10.0.0.2", "app: web", ""),
+                slice("s", http, &(to("a", "10.0.0.1", "ready: false") + &to("b", "10.0.0.2", ""))),
+            ],
+            &["10.0.0.2:8080 b Healthy mTLS"],
+        ),
+        (
+            "its node is lost while it stops",
+            vec![
+                web(""),
+                lost("True", "")
+                    .replace("metadata: {", "metadata: {deletionTimestamp: \"2026-01-01T00:00:00Z\", "),
+                one("ready: false, serving: false, terminating: true"),
+            ],
+            &[],
+        ),
         (
             "terminating and serving",
             vec![web(""), a.clone(), one("ready: false, serving: true, terminating: true")],

@@ -21,6 +21,8 @@ pub struct Workload {
     pub service_account: String,
     /// Whether its `Ready` condition is true.
     pub ready: bool,
+    /// Whether only Kubernetes' contact with its node is lost: its containers were ready when the node was last heard from.
+    pub cut_off: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
     /// Whether it has succeeded or failed; its address may then belong to another pod.

@@ -21,7 +21,8 @@ pub(super) fn workload(f: &mut Findings, object: &Object, pod: &Pod) -> Workload
         addresses: addresses(f, &status),
         labels: object.labels.clone(),
         service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".into()),
-        ready: is_ready(&status),
+        ready: is_true(&status, "Ready"),
+        cut_off: is_cut_off(&spec, &status),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
         mtls: object.labels.get("security.istio.io/tlsMode").is_some_and(|mode| mode == "istio"),
@@ -50,8 +51,15 @@ fn addresses(f: &mut Findings, status: &PodStatus) -> Vec<IpAddr> {
     addresses
 }
 
-fn is_ready(status: &PodStatus) -> bool {
-    status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
+fn is_true(status: &PodStatus, condition: &str) -> bool {
+    status.conditions.iter().flatten().any(|c| c.type_ == condition && c.status == "True")
+}
+
+/// The kubelet derives `Ready` from `ContainersReady` and the readiness gates. Without gates, the two differ when the node
+/// controller, which does not hear from the kubelet, writes `Ready` alone.
+fn is_cut_off(spec: &PodSpec, status: &PodStatus) -> bool {
+    let is_gated = spec.readiness_gates.iter().flatten().next().is_some();
+    !is_gated && !is_true(status, "Ready") && is_true(status, "ContainersReady")
 }
 
 /// The kind of proxy that the pod runs: `proxy sidecar` or `proxy router` on a container's command line, as Istio's

@@ -251,6 +251,7 @@ const POD: Shape = Shape::Fields(&[
             ("hostNetwork", Shape::All),
             ("initContainers", CONTAINERS),
             ("nodeName", Shape::All),
+            ("readinessGates", Shape::All),
             ("serviceAccountName", Shape::All),
         ]),
     ),
@@ -261,7 +262,7 @@ const POD: Shape = Shape::Fields(&[
                 "conditions",
                 Shape::Where(
                     "type",
-                    &["Ready"],
+                    &["ContainersReady", "Ready"],
                     &Shape::Fields(&[("status", Shape::All), ("type", Shape::All)]),
                 ),
             ),
