@@ -9,7 +9,7 @@ mod plane;
 use std::path::Path;
 use std::time::Duration;
 
-use plane::{GATEWAY, Istiod, PAGE, PAGE_ADDRESS, Plane, RATINGS, REVIEWS, REVIEWS_ADDRESS};
+use plane::{GATEWAY, PAGE, PAGE_ADDRESS, Plane, RATINGS, REVIEWS, REVIEWS_ADDRESS};
 use tests::program::{self, Running};
 use tests::report::Report;
 use tests::{pair, wait, wire};
