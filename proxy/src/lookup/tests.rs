@@ -29,11 +29,20 @@ fn reply(packet: &[u8], over_tcp: bool, respond: Responder, queries: &Mutex<Vec<
     reply.to_vec().unwrap()
 }
 
+/// A port that is free for both UDP and TCP: another test may have the one that UDP gets.
+async fn sockets() -> (UdpSocket, TcpListener) {
+    loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
+            return (udp, tcp);
+        }
+    }
+}
+
 impl Fixture {
     async fn new(respond: Responder) -> Self {
-        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (udp, tcp) = sockets().await;
         let address: SocketAddr = udp.local_addr().unwrap();
-        let tcp = TcpListener::bind(address).await.unwrap();
         let queries = Arc::new(Mutex::new(vec![]));
         let (log, other) = (queries.clone(), queries.clone());
         tokio::spawn(async move {

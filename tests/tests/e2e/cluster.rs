@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use tests::page::checkout::Images;
 use tests::program::{self, Outcome};
 use tests::report::Report;
 use tests::wait;
@@ -51,13 +52,7 @@ pub(crate) fn sample(file: &str) -> String {
 
 /// YAML with the images under test in place of the released ones.
 pub(crate) fn with_images(yaml: &str) -> String {
-    let mut text =
-        yaml.replace("imagePullPolicy: IfNotPresent", &format!("imagePullPolicy: {}", setting("E2E_PULL")));
-    for image in ["ostria-bookinfo", "ostria-echo"] {
-        let tested = format!("{}/{image}:{}", setting("E2E_HUB"), setting("E2E_TAG"));
-        text = text.replace(&format!("ghcr.io/ostria/{image}:latest"), &tested);
-    }
-    text
+    Images { hub: setting("E2E_HUB"), tag: setting("E2E_TAG"), pull: setting("E2E_PULL") }.replace(yaml)
 }
 
 /// A setting that `make e2e` gives.
