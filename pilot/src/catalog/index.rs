@@ -1,5 +1,6 @@
 //! Pure. The tables that a catalog's look-ups read. A table is rebuilt when objects of its kinds change.
 
+use super::changed::Changed;
 use super::destination_rule::DestinationRule;
 use super::ingress::{Ingress, IngressClass};
 use super::ingress_route::{self, Converted};
@@ -14,7 +15,7 @@ use super::service::{Registry, Service};
 use super::shared_map::{SharedLists, SharedMap};
 use super::visibility::{Labels, Origin};
 use super::workload::Workload;
-use super::{Changed, delegate, registry};
+use super::{delegate, registry};
 use api::resource::document::Key;
 use api::resource::kind::Kind;
 use std::collections::{BTreeMap, BTreeSet};

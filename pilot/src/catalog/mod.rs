@@ -13,6 +13,7 @@ pub mod backing;
 pub mod gateway_view;
 
 mod index;
+mod changed;
 mod delegate;
 mod lookup;
 mod ingress_route;
@@ -45,6 +46,7 @@ pub mod visibility;
 use api::resource::document::Key;
 use api::resource::kind::Kind;
 use api::resource::mesh_config;
+use changed::Changed;
 use index::Index;
 use kind::policy::Policy;
 use kind::{Item, Listed};
@@ -71,20 +73,6 @@ pub enum Change {
     Upsert(Key, Item),
     /// An object is removed.
     Delete(Key),
-}
-
-/// An object that has changed.
-#[derive(Debug)]
-struct Changed {
-    key: Key,
-    before: Option<Item>,
-    after: Option<Item>,
-}
-
-impl Changed {
-    fn items(&self) -> impl Iterator<Item = &Item> {
-        self.before.iter().chain(&self.after)
-    }
 }
 
 /// The difference between a catalog and the previous one.

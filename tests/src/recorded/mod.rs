@@ -1,11 +1,11 @@
 //! Configuration recorded from a control plane: `record` asks for all that it sends to a proxy, `replay` serves it
 //! again. So a test without that control plane sees what it sends, byte by byte.
-//!
-//! A recording is a file of length-delimited `DeltaDiscoveryResponse` messages, one for each type, with the resources
-//! in the order of their names.
 
 mod stock;
 
+mod recording;
+
+pub use recording::{Recording, load};
 pub use stock::for_stock_envoy;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ use api::model::{Kind, Resource as Model};
 use api::process::channel;
 use api::wire::decode;
 use api::wire::xds::{
-    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer, Any, DeltaDiscoveryRequest,
+    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer, DeltaDiscoveryRequest,
     DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, NodeInfo, Resource,
 };
 use api::xds::client::Client;
@@ -39,9 +39,6 @@ use tokio::net::TcpListener;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use tower_service::Service;
-
-/// The resources of a recording, by type and name.
-pub type Recording = BTreeMap<Kind, BTreeMap<String, Any>>;
 
 /// Records what a control plane sends to a node, whose file has the fields `id`, `cluster` and `metadata`. Prints the
 /// reason for each resource that this proxy would refuse.
@@ -62,20 +59,6 @@ pub fn record(address: &str, node: &Path, to: &Path) {
     });
     let bytes: Vec<u8> = responses.flat_map(|response| response.encode_length_delimited_to_vec()).collect();
     std::fs::write(to, bytes).expect("the file can be written");
-}
-
-/// Reads a recording.
-pub fn load(from: &Path) -> Recording {
-    let bytes = std::fs::read(from).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
-    let mut rest = &bytes[..];
-    let mut recording = Recording::new();
-    while !rest.is_empty() {
-        let response = DeltaDiscoveryResponse::decode_length_delimited(&mut rest).expect("it is a recording");
-        let kind = Kind::from_type_url(&response.type_url).expect("its types are those of the mesh");
-        let named = response.resources.into_iter().filter_map(|r| Some((r.name, r.resource?)));
-        recording.entry(kind).or_default().extend(named);
-    }
-    recording
 }
 
 /// Serves a recording over both forms of the protocol, until the process ends.

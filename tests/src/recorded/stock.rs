@@ -1,6 +1,6 @@
 //! Recordings without the filters that only Istio's build of Envoy has.
 
-use super::Recording;
+use super::recording::Recording;
 use api::model::Kind;
 use api::wire::xds::Any;
 use prost::Message;
