@@ -46,8 +46,9 @@ fn until_the_node_is_ready() {
 
 /// How long a daemon of the node is away.
 const AWAY: Duration = Duration::from_secs(10);
-/// For how many seconds a starting kubelet may take pods for not ready.
-const UNPROBED: u64 = 6;
+/// For how many seconds a starting kubelet may take pods for not ready: it spreads the first probes over one period, which is
+/// 15 s for a sidecar.
+const UNPROBED: u64 = 16;
 
 /// Traffic goes on, pods that were about to start wait, and everything catches up when it is back. `E2E_OUTAGE` is its
 /// length in seconds.
