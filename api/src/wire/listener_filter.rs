@@ -107,12 +107,12 @@ fn match_set(
     Ok(sets.iter().fold(start, |all, set| combine(&all, set)))
 }
 
-/// The ports from `start` on and before `end`.
+/// The ports from `start` on and before `end`. Envoy takes both for unsigned, so that a negative one is above all ports.
 fn ports(range: Int32Range) -> PortSet {
-    let last = u16::try_from(range.end.saturating_sub(1).min(u16::MAX.into()));
-    let first = u16::try_from(range.start.max(0));
-    match (first, last) {
-        (Ok(first), Ok(last)) => PortSet::range(first..=last),
+    let (start, end) = (range.start.cast_unsigned(), range.end.cast_unsigned());
+    let last = u16::try_from(end.saturating_sub(1).min(u16::MAX.into()));
+    match (u16::try_from(start), last) {
+        (Ok(first), Ok(last)) if end > 0 => PortSet::range(first..=last),
         _ => PortSet::none(),
     }
 }
@@ -160,12 +160,15 @@ mod tests {
 
     #[test]
     fn each_form_of_a_predicate_is_a_set_of_ports() {
-        let cases: [(Rule, &[RangeInclusive<u16>]); 12] = [
+        let cases: [(Rule, &[RangeInclusive<u16>]); 15] = [
             (Rule::AnyMatch(true), &[0..=65_535]),
             (range(80, 81), &[80..=80]),
             (range(80, 80), &[]),
             (range(81, 80), &[]),
-            (range(-5, 3), &[0..=2]),
+            (range(-5, 3), &[]),
+            (range(-1, 100_000), &[]),
+            (range(80, -1), &[80..=65_535]),
+            (range(0, 0), &[]),
             (range(65_535, 70_000), &[65_535..=65_535]),
             (range(70_000, 80_000), &[]),
             (range(i32::MIN, i32::MIN), &[]),
