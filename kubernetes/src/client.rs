@@ -112,10 +112,11 @@ pub fn watch_reason(error: &watcher::Error) -> String {
 const SILENCE: Duration = Duration::from_secs(90);
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    const KUBECONFIG: &str = "
+    /// A kubeconfig with one context, `one`.
+    pub(crate) const KUBECONFIG: &str = "
 apiVersion: v1
 kind: Config
 clusters: [{name: c, cluster: {server: 'https://127.0.0.1:6443'}}]

@@ -115,15 +115,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ONE: &str = "
-apiVersion: v1
-kind: Config
-clusters: [{name: c, cluster: {server: 'https://127.0.0.1:6443'}}]
-contexts: [{name: one, context: {cluster: c, user: u, namespace: shop}}]
-users: [{name: u, user: {token: t}}]
-current-context: one
-";
+    use crate::client::tests::KUBECONFIG as ONE;
 
     fn written(texts: &[&str]) -> (tempfile::TempDir, Vec<PathBuf>) {
         let folder = tempfile::tempdir().unwrap();

@@ -1,26 +1,30 @@
 //! An API server of the tests' own: a function of method, path and body.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use kube::Client;
+use kube::client::Body;
 use serde_json::{Value, json};
-
-/// What the server answers: a status and a body.
-type Answer = dyn Fn(&str, &str, &Value) -> (u16, Value) + Send + Sync;
-
-#[derive(Clone)]
-struct Server(Arc<Answer>);
 
 /// A client of the server.
 pub(super) fn client(answer: impl Fn(&str, &str, &Value) -> (u16, Value) + Send + Sync + 'static) -> Client {
-    Client::new(Server(Arc::new(answer)), "default")
+    let answer = Arc::new(answer);
+    let service = move |request: Request<Body>| {
+        let answer = answer.clone();
+        async move {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+            let (status, value) = answer(head.method.as_str(), head.uri.path(), &body);
+            let response = Response::builder().status(status).header("content-type", "application/json");
+            Ok::<_, Infallible>(response.body(Full::new(Bytes::from(value.to_string()))).unwrap())
+        }
+    };
+    Client::new(tower::service_fn(service), "default")
 }
 
 /// An empty list.
@@ -37,26 +41,4 @@ pub(super) fn list(items: &[Value]) -> (u16, Value) {
 pub(super) fn refusal(code: u16, message: &str) -> (u16, Value) {
     let reason = if code == 404 { "NotFound" } else { "Forbidden" };
     (code, json!({"kind": "Status", "status": "Failure", "code": code, "message": message, "reason": reason}))
-}
-
-impl tower_service::Service<Request<kube::client::Body>> for Server {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<kube::client::Body>) -> Self::Future {
-        let answer = self.0.clone();
-        Box::pin(async move {
-            let (head, body) = request.into_parts();
-            let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-            let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-            let (status, value) = answer(head.method.as_str(), head.uri.path(), &body);
-            let response = Response::builder().status(status).header("content-type", "application/json");
-            Ok(response.body(Full::new(Bytes::from(value.to_string()))).unwrap())
-        })
-    }
 }

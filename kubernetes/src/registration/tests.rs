@@ -6,10 +6,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use serde_json::{Value, json};
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Mutex;
-use std::task::{Context, Poll};
 use tokio::sync::broadcast;
 
 /// An API server with one object, its version, and the watches of it.
@@ -53,7 +50,14 @@ impl Server {
     }
 
     fn client(&self) -> Client {
-        Client::new(self.clone(), "default")
+        let server = self.clone();
+        Client::new(tower::service_fn(move |request| server.clone().reply(request)), "default")
+    }
+
+    async fn reply(self, request: Request<kube::client::Body>) -> Result<Response<Body>, Infallible> {
+        let (head, body) = request.into_parts();
+        let body = body.collect_bytes().await.unwrap();
+        Ok(self.respond(&Request::from_parts(head, ()), &body))
     }
 
     fn respond(&self, request: &Request<()>, body: &[u8]) -> Response<Body> {
@@ -101,25 +105,6 @@ fn watch_body(events: broadcast::Receiver<Value>) -> Body {
         Some((Ok(http_body::Frame::data(Bytes::from(format!("{event}\n")))), events))
     });
     StreamBody::new(lines).boxed_unsync()
-}
-
-impl tower_service::Service<Request<kube::client::Body>> for Server {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<kube::client::Body>) -> Self::Future {
-        let server = self.clone();
-        Box::pin(async move {
-            let (head, body) = request.into_parts();
-            let body = body.collect_bytes().await.unwrap();
-            Ok(server.respond(&Request::from_parts(head, ()), &body))
-        })
-    }
 }
 
 fn object(bundle: Option<&str>) -> Value {

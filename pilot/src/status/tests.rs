@@ -8,11 +8,10 @@ use api::resource::kind::Kind;
 use api::resource::verdict::Version;
 use api::xds::server::Status;
 use http::{Request, Response};
+use kube::client::Body;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 
 #[derive(Default)]
 struct State {
@@ -62,6 +61,19 @@ impl Server {
         (200, object.clone())
     }
 
+    fn client(&self) -> Client {
+        let server = self.clone();
+        Client::new(tower::service_fn(move |request| server.clone().reply(request)), "default")
+    }
+
+    async fn reply(self, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+        let (head, body) = request.into_parts();
+        let body = body.collect_bytes().await.unwrap();
+        let (code, value) = self.respond(&Request::from_parts(head, ()), &body);
+        let body = Body::from(value.to_string().into_bytes());
+        Ok(Response::builder().status(code).body(body).unwrap())
+    }
+
     fn writes(&self) -> usize {
         self.0.lock().unwrap().writes.len()
     }
@@ -78,27 +90,6 @@ impl Server {
     }
 }
 
-impl tower_service::Service<Request<kube::client::Body>> for Server {
-    type Response = Response<kube::client::Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<kube::client::Body>) -> Self::Future {
-        let server = self.clone();
-        Box::pin(async move {
-            let (head, body) = request.into_parts();
-            let body = body.collect_bytes().await.unwrap();
-            let (code, value) = server.respond(&Request::from_parts(head, ()), &body);
-            let body = kube::client::Body::from(value.to_string().into_bytes());
-            Ok(Response::builder().status(code).body(body).unwrap())
-        })
-    }
-}
-
 struct Running {
     server: Server,
     verdicts: Channel,
@@ -110,7 +101,7 @@ impl Running {
     fn new(leads: bool) -> Self {
         let (server, verdicts, drain) = (Server::default(), Channel::default(), CancellationToken::new());
         let (leads, leading) = watch::channel(leads);
-        let client = Client::new(server.clone(), "default");
+        let client = server.client();
         let (_, snapshots) =
             watch::channel(Arc::new(Snapshot::new(Arc::default(), 1, Instant::now().into_std())));
         let replicas = Replicas::new(snapshots, "istio-system", "a");

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -47,7 +45,11 @@ impl Server {
 
     /// The cluster with this server.
     pub(super) fn cluster(&self) -> Cluster {
-        Cluster::of(kube::Client::new(self.clone(), "shop"))
+        let server = self.clone();
+        Cluster::of(kube::Client::new(
+            tower::service_fn(move |request| server.clone().reply(request)),
+            "shop",
+        ))
     }
 
     /// Method, path and query of each request so far.
@@ -78,28 +80,15 @@ impl Server {
         };
         dry.or(state.responses.get(&plain)).cloned().unwrap_or_else(missing)
     }
-}
 
-impl tower_service::Service<Request<Body>> for Server {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let server = self.clone();
-        Box::pin(async move {
-            let (head, body) = request.into_parts();
-            let body = body.collect().await.unwrap().to_bytes();
-            let reply = server.respond(&Request::from_parts(head, ()), &body);
-            let mut response = Response::builder().status(reply.code);
-            if let Some(warning) = reply.warning {
-                response = response.header("warning", warning);
-            }
-            Ok(response.body(Body::from(serde_json::to_vec(&reply.body).unwrap())).unwrap())
-        })
+    async fn reply(self, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let reply = self.respond(&Request::from_parts(head, ()), &body);
+        let mut response = Response::builder().status(reply.code);
+        if let Some(warning) = reply.warning {
+            response = response.header("warning", warning);
+        }
+        Ok(response.body(Body::from(serde_json::to_vec(&reply.body).unwrap())).unwrap())
     }
 }

@@ -7,9 +7,8 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::ready;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 type Reply = Response<
@@ -125,20 +124,6 @@ impl Collection {
     }
 }
 
-impl tower_service::Service<Request<Body>> for Server {
-    type Response = Reply;
-    type Error = Infallible;
-    type Future = Ready<Result<Reply, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        ready(Ok(self.reply(request.uri().path(), request.uri().query().unwrap_or_default())))
-    }
-}
-
 fn whole(status: u16, body: &Value) -> Reply {
     let mut reply = Response::new(Either::Left(Full::from(body.to_string())));
     *reply.status_mut() = http::StatusCode::from_u16(status).unwrap();
@@ -158,8 +143,14 @@ fn start(server: &Server) -> Receiver<Vec<Fact>> {
 
 fn start_waiting(server: &Server, waiting: Waiting) -> Receiver<Vec<Fact>> {
     let (send, facts) = channel(64);
+    let server = server.clone();
+    let reply = move |request: Request<Body>| {
+        ready(Ok::<_, Infallible>(
+            server.reply(request.uri().path(), request.uri().query().unwrap_or_default()),
+        ))
+    };
     let cluster = Cluster {
-        client: Client::new(server.clone(), "default"),
+        client: Client::new(tower::service_fn(reply), "default"),
         name: "c".into(),
         root_namespace: "istio-system".into(),
         config_map: "istio".into(),

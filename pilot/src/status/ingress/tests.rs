@@ -3,10 +3,10 @@
 use super::*;
 use crate::catalog::tests::catalog;
 use http::{Request, Response};
+use kube::client::Body;
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::ready;
 use std::sync::Mutex;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
 const CLASS: &str = "
@@ -96,16 +96,8 @@ type Failure = (u16, &'static str);
 #[derive(Clone, Default)]
 struct Server(Arc<Mutex<(Vec<String>, Vec<Failure>)>>);
 
-impl tower_service::Service<Request<kube::client::Body>> for Server {
-    type Response = Response<kube::client::Body>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<kube::client::Body>) -> Self::Future {
+impl Server {
+    fn reply(&self, request: &Request<Body>) -> Response<Body> {
         let mut state = self.0.lock().unwrap();
         assert_eq!(request.method(), "PATCH");
         state.0.push(request.uri().to_string());
@@ -116,7 +108,7 @@ impl tower_service::Service<Request<kube::client::Body>> for Server {
             }
             None => (200, json!({"metadata": {"name": "a"}})),
         };
-        ready(Ok(Response::builder().status(code).body(body.to_string().into_bytes().into()).unwrap()))
+        Response::builder().status(code).body(body.to_string().into_bytes().into()).unwrap()
     }
 }
 
@@ -129,7 +121,9 @@ async fn writes(refusals: &[Failure]) -> Vec<String> {
     let (publish, snapshots) = watch::channel(snapshot.clone());
     let (lead, leads) = watch::channel(false);
     let drain = CancellationToken::new();
-    let client = Client::new(server.clone(), "istio-system");
+    let here = server.clone();
+    let service = tower::service_fn(move |request| ready(Ok::<_, Infallible>(here.reply(&request))));
+    let client = Client::new(service, "istio-system");
     let keeper = tokio::spawn(keep(client, snapshots, leads, drain.clone()));
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(server.0.lock().unwrap().0.is_empty(), "it writes only while it leads");

@@ -2,11 +2,10 @@
 
 use super::*;
 use http::{Request, Response};
+use kube::client::Body;
 use serde_json::{Value, json};
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Mutex;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -62,6 +61,27 @@ impl Server {
         }
     }
 
+    fn client(&self) -> Client {
+        let server = self.clone();
+        Client::new(tower::service_fn(move |request| server.clone().reply(request)), "default")
+    }
+
+    async fn reply(self, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+        let (head, body) = request.into_parts();
+        let body = body.collect_bytes().await.unwrap();
+        let request = Request::from_parts(head, ());
+        let watches = request.uri().query().is_some_and(|query| query.contains("watch="));
+        let (code, value) = if watches {
+            // A watch with one event, which ends then.
+            self.changed.notified().await;
+            (200, json!({"type": "MODIFIED", "object": self.state.lock().unwrap().object}))
+        } else {
+            self.respond(&request, &body)
+        };
+        let body = Body::from(format!("{value}\n").into_bytes());
+        Ok(Response::builder().status(code).body(body).unwrap())
+    }
+
     /// Sets a field of the webhook, as somebody else than the keeper.
     fn set(&self, pointer: &str, value: &str) {
         let mut state = self.state.lock().unwrap();
@@ -77,35 +97,6 @@ impl Server {
             state.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
         };
         (text("/webhooks/0/failurePolicy"), text("/webhooks/0/clientConfig/caBundle"))
-    }
-}
-
-impl tower_service::Service<Request<kube::client::Body>> for Server {
-    type Response = Response<kube::client::Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<kube::client::Body>) -> Self::Future {
-        let server = self.clone();
-        Box::pin(async move {
-            let (head, body) = request.into_parts();
-            let body = body.collect_bytes().await.unwrap();
-            let request = Request::from_parts(head, ());
-            let watches = request.uri().query().is_some_and(|query| query.contains("watch="));
-            let (code, value) = if watches {
-                // A watch with one event, which ends then.
-                server.changed.notified().await;
-                (200, json!({"type": "MODIFIED", "object": server.state.lock().unwrap().object}))
-            } else {
-                server.respond(&request, &body)
-            };
-            let body = kube::client::Body::from(format!("{value}\n").into_bytes());
-            Ok(Response::builder().status(code).body(body).unwrap())
-        })
     }
 }
 
@@ -134,7 +125,7 @@ impl Running {
         let drain = CancellationToken::new();
         let registration =
             Registration { name: "hook".into(), namespace: "mesh".into(), revision: String::new() };
-        let client = Client::new(server.clone(), "default");
+        let client = server.client();
         tokio::spawn(keep(client, registration, (bundles, leading), drain.clone()));
         Self { server, bundle, leads, drain }
     }
