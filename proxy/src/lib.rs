@@ -25,6 +25,8 @@ pub mod snapshot;
 
 pub mod filter;
 
+pub mod format;
+
 pub mod credentials;
 pub mod telemetry;
 

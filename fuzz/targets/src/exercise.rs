@@ -12,12 +12,13 @@ use proxy::balance::{PickContext, Picker};
 use proxy::credentials::Store;
 use proxy::filter::merge::Filters;
 use proxy::filter::rbac::decide;
-use proxy::filter::step::{Event, FilterState, RequestView, ResponseView};
+use proxy::filter::step::{Event, FilterState, RequestHeaders, RequestView, ResponseView};
 use proxy::filter::table::EffectiveFilter;
 use proxy::flow::head::Head;
 use proxy::flow::node::Node;
 use proxy::flow::peer::Peer;
 use proxy::flow::subject::Subject;
+use proxy::format::context::Context;
 use proxy::identify::chain;
 use proxy::identify::sniff::Sniffed;
 use proxy::policy::retry;
@@ -25,7 +26,6 @@ use proxy::route;
 use proxy::snapshot::cluster::Cluster;
 use proxy::snapshot::listener::{Listener, Protocol, Routes};
 use proxy::snapshot::table::{Action, RouteTable};
-use proxy::snapshot::template::Context;
 use proxy::snapshot::{Rejected, Snapshot, Update};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub fn apply(resources: Vec<Resource>) -> Vec<Rejected> {
     let update = |upsert| Update { upsert, remove: vec![] };
     let (snapshot, rejected) = Snapshot::empty().apply(update(resources.clone()), &store);
     let (same, again) = snapshot.apply(update(resources), &store);
-    assert_eq!(rejected, again, "a configuration is refused alike when it comes again");
+    assert_eq!(rejected, again, "a configuration that is applied twice gets the same refusals");
     assert_eq!(snapshot.missing(), same.missing());
     on(&same);
     let (empty, _) = same.apply(Update { upsert: vec![], remove: names }, &store);
@@ -129,7 +129,7 @@ pub fn request(table: &RouteTable) {
     }
 }
 
-fn mutated(changes: &proxy::snapshot::mutation::Mutations) {
+fn mutated(changes: &proxy::format::mutation::Mutations) {
     let request = headers();
     let mut changed = headers();
     let context = Context { remote: Some(PEER), ..Context::of(&request) };
@@ -204,7 +204,8 @@ fn run_filters(filters: &[EffectiveFilter], head: &Head<'_>) {
     };
     for filter in filters {
         let (mut headers, mut state) = (head.headers.clone(), FilterState::default());
-        drop(filter.request(&Event::Head, &request, &mut headers, &mut state));
+        let mut changing = RequestHeaders::new(&mut headers);
+        drop(filter.request(&Event::Head, &request, &mut changing, &mut state));
         let status = http::StatusCode::OK;
         let node = Node::anonymous();
         let mut response =

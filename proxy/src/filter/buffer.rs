@@ -1,16 +1,22 @@
 //! Pure. Buffers a request until its body is complete, for upstreams that slow clients must not keep busy or that need to
 //! know the body's length.
 
-use super::step::{Event, RequestView, Step};
+use super::step::{Event, RequestHeaders, RequestView, Step};
 use api::model::filter::buffer::Buffer;
-use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HeaderValue};
 
 /// Asks for the body, and sets `content-length` once it is complete.
-pub fn request(buffer: Buffer, event: &Event, request: &RequestView<'_>, headers: &mut HeaderMap) -> Step {
+pub fn request(
+    buffer: Buffer,
+    event: &Event,
+    request: &RequestView<'_>,
+    headers: &mut RequestHeaders<'_>,
+) -> Step {
     match event {
         Event::Body(body) => {
-            headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from(body.len()));
+            if !headers.contains_key(CONTENT_LENGTH) {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+            }
             Step::Next
         }
         Event::Head if !request.ends => Step::ReadBody(buffer.max_request_bytes as usize),
@@ -23,6 +29,7 @@ mod tests {
     use super::*;
     use crate::filter::step::tests::with_request;
     use bytes::Bytes;
+    use http::HeaderMap;
 
     #[test]
     fn a_body_is_buffered_and_its_length_is_set() {
@@ -37,8 +44,9 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.extend(given.map(|given| (CONTENT_LENGTH, HeaderValue::from_static(given))));
             let buffer = Buffer { max_request_bytes: 9 };
-            let step =
-                with_request(|view| request(buffer, &event, &RequestView { ends, ..view }, &mut headers));
+            let mut seen = RequestHeaders::new(&mut headers);
+            let step = with_request(|view| request(buffer, &event, &RequestView { ends, ..view }, &mut seen));
+            assert_eq!(seen.changed(), given.is_none() && length.is_some(), "{event:?}");
             assert_eq!(step, expected, "{event:?}");
             let found = headers.get(CONTENT_LENGTH).map(|value| value.to_str().unwrap());
             assert_eq!(found, length, "{event:?}");

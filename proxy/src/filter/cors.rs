@@ -1,7 +1,7 @@
 //! Pure. Cross-origin resource sharing: decides which origins may read responses. Responds to the preflight that a browser
 //! sends before some requests, and adds the `access-control-` headers to the response of all others.
 
-use super::step::{FilterState, LocalResponse, RequestView, ResponseStep, Stat, Step};
+use super::step::{FilterState, LocalResponse, RequestHeaders, RequestView, ResponseStep, Stat, Step};
 use crate::matcher::{InvalidConfig, Text};
 use api::model::filter::cors::CorsPolicy;
 use api::model::matcher::Fraction;
@@ -71,7 +71,7 @@ impl Cors {
     pub fn request(
         &self,
         request: &RequestView<'_>,
-        headers: &mut HeaderMap,
+        headers: &mut RequestHeaders<'_>,
         state: &mut FilterState,
     ) -> Step {
         join_origins(headers);
@@ -140,7 +140,7 @@ impl Cors {
 }
 
 /// Joins several `origin` headers into one, as Envoy does. No policy allows the joined value.
-fn join_origins(headers: &mut HeaderMap) {
+fn join_origins(headers: &mut RequestHeaders<'_>) {
     let mut all = headers.get_all(ORIGIN).iter();
     if all.next().is_none() || all.next().is_none() {
         return;
@@ -189,7 +189,8 @@ mod tests {
         headers.insert(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("PUT"));
         let mut state = FilterState::default();
         let step = with_request(|view| {
-            cors.request(&RequestView { method, forwarded, count: &count, ..view }, &mut headers, &mut state)
+            let view = RequestView { method, forwarded, count: &count, ..view };
+            cors.request(&view, &mut RequestHeaders::new(&mut headers), &mut state)
         });
         let headers = match step {
             Step::Respond(response) => response.headers,

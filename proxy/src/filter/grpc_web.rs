@@ -3,7 +3,7 @@
 //!
 //! Wire format: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md>, written as Envoy does.
 
-use super::step::{Event, FilterState, RequestView, ResponseStep, ResponseView, Stat, Step};
+use super::step::{Event, FilterState, RequestHeaders, RequestView, ResponseStep, ResponseView, Stat, Step};
 use crate::flow::flags::Flags;
 use crate::flow::grpc;
 use crate::flow::head::is_grpc_type;
@@ -24,7 +24,7 @@ struct Call {
 }
 
 /// Converts the head of a gRPC-Web request to gRPC.
-pub fn request(request: &RequestView<'_>, headers: &mut HeaderMap, state: &mut FilterState) -> Step {
+pub fn request(request: &RequestView<'_>, headers: &mut RequestHeaders<'_>, state: &mut FilterState) -> Step {
     let text = headers.get(CONTENT_TYPE).and_then(is_text);
     let Some(text_request) = text else { return Step::Next };
     // The length is that of the client's body, not of the converted one.

@@ -8,6 +8,7 @@ use crate::flow::subject::Subject;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use std::any::Any;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 /// What a filter wants the pipeline to do with a request.
@@ -85,6 +86,40 @@ impl FilterState {
     /// Whether no value is stored.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
+    }
+}
+
+/// A request's headers. Whoever borrows them mutably marks them as changed: the pipeline then reads them again for what
+/// it has learned from them before, such as the values for access logs.
+pub struct RequestHeaders<'a> {
+    map: &'a mut HeaderMap,
+    changed: bool,
+}
+
+impl<'a> RequestHeaders<'a> {
+    /// Headers that no filter has changed.
+    pub fn new(map: &'a mut HeaderMap) -> Self {
+        Self { map, changed: false }
+    }
+
+    /// Whether a filter may have changed them.
+    pub fn changed(&self) -> bool {
+        self.changed
+    }
+}
+
+impl Deref for RequestHeaders<'_> {
+    type Target = HeaderMap;
+
+    fn deref(&self) -> &HeaderMap {
+        self.map
+    }
+}
+
+impl DerefMut for RequestHeaders<'_> {
+    fn deref_mut(&mut self) -> &mut HeaderMap {
+        self.changed = true;
+        self.map
     }
 }
 

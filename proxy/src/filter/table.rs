@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::grpc_web::{self, FromText, ToWeb};
 use super::health_check::{self, HealthCheck};
 use super::rbac::Rules;
-use super::step::{Event, FilterState, RequestView, ResponseStep, ResponseView, Stat, Step};
+use super::step::{Event, FilterState, RequestHeaders, RequestView, ResponseStep, ResponseView, Stat, Step};
 use crate::flow::refusal::Refusal;
 use crate::matcher::InvalidConfig;
 use api::model::filter::buffer::Buffer;
@@ -41,7 +41,7 @@ impl EffectiveFilter {
         &self,
         event: &Event,
         request: &RequestView<'_>,
-        headers: &mut HeaderMap,
+        headers: &mut RequestHeaders<'_>,
         state: &mut FilterState,
     ) -> Step {
         match self {

@@ -13,9 +13,6 @@ pub mod reply;
 pub mod table;
 
 pub mod health;
-pub mod mutation;
-
-pub mod template;
 
 mod secrets;
 

@@ -1,9 +1,10 @@
 //! Pure. Rewrites the proxy's own responses as a listener's `local_reply_config` says: status, body, format, headers.
 
-use super::mutation::Mutations;
-use super::template::{Context, Template};
 use crate::flow::flags::Flags;
 use crate::flow::head::Head;
+use crate::format::context::Context;
+use crate::format::mutation::Mutations;
+use crate::format::template::Template;
 use crate::matcher::{HeaderCondition, InvalidConfig};
 use api::format::defaults;
 use api::model::access_log::{JsonFormat, LogFormat};

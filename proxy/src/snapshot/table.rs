@@ -1,8 +1,8 @@
 //! Pure. Compiled route tables: hosts in a hash map, parsed names and regular expressions. A request borrows its route
 //! and copies nothing.
 
-use super::mutation::Mutations;
 use crate::filter::merge::{Filters, Overrides, RouteFilters};
+use crate::format::mutation::Mutations;
 use crate::matcher::InvalidConfig;
 use crate::matcher::{HeaderCondition, QueryCondition, Text, anywhere, header_name};
 use api::model::filter::FilterOverride;

@@ -4,7 +4,9 @@ use super::body::{BrokenOff, ResponseBody};
 use super::exchange::Exchange;
 use super::reply;
 use super::timer::{Expired, Limits};
-use crate::filter::step::{Event, FilterState, RequestView, ResponseStep, ResponseView, Stat, Step};
+use crate::filter::step::{
+    Event, FilterState, RequestHeaders, RequestView, ResponseStep, ResponseView, Stat, Step,
+};
 use crate::filter::table::{Change, EffectiveFilter};
 use crate::flow::head::is_grpc_type;
 use crate::flow::refusal::Refusal;
@@ -25,8 +27,8 @@ pub(super) struct RequestFilters<'a> {
     states: Vec<(usize, FilterState)>,
     /// Changes to the request's body, in order.
     changes: Vec<Change>,
-    /// Whether the request's body was held, after which filters may have changed its head.
-    body_read: bool,
+    /// Whether a filter may have changed the request's headers.
+    changed_headers: bool,
     /// Whether the request has waited, during which its body may have arrived.
     waited: bool,
 }
@@ -45,7 +47,7 @@ impl From<Refusal> for Ended {
 
 impl<'a> RequestFilters<'a> {
     pub(super) fn new(filters: Cow<'a, [EffectiveFilter]>) -> Self {
-        Self { filters, states: vec![], changes: vec![], body_read: false, waited: false }
+        Self { filters, states: vec![], changes: vec![], changed_headers: false, waited: false }
     }
 
     /// Runs the filters on a request, in order. Without filters, their input is not built. Waits are boxed, because they
@@ -60,10 +62,13 @@ impl<'a> RequestFilters<'a> {
             return Ok(());
         }
         let view = &RequestView { ends: body.is_end_stream(), ..view() };
+        let headers = &mut RequestHeaders::new(headers);
         for (place, filter) in self.filters.iter().enumerate() {
             let (mut event, mut state) = (Event::Head, FilterState::default());
             loop {
-                event = match filter.request(&event, view, headers, &mut state) {
+                let step = filter.request(&event, view, headers, &mut state);
+                self.changed_headers = headers.changed();
+                event = match step {
                     Step::Next => break,
                     Step::Refuse(refusal) => {
                         self.receive(exchange, body);
@@ -78,7 +83,6 @@ impl<'a> RequestFilters<'a> {
                         return Err(Ended::Responded(reply::of_filter(*response, exchange)));
                     }
                     Step::ReadBody(most) => {
-                        self.body_read = true;
                         let changes = std::mem::take(&mut self.changes);
                         Event::Body(Box::pin(read_body(exchange, changes, body, most)).await?)
                     }
@@ -93,10 +97,10 @@ impl<'a> RequestFilters<'a> {
             if !state.is_empty() {
                 self.changes.extend(filter.request_body(&state));
                 self.states.push((place, state));
-                if headers.get(CONTENT_TYPE).is_some_and(is_grpc_type) {
-                    exchange.set_forwards_grpc();
-                }
             }
+        }
+        if self.changed_headers && headers.get(CONTENT_TYPE).is_some_and(is_grpc_type) {
+            exchange.set_forwards_grpc();
         }
         Ok(())
     }
@@ -114,9 +118,9 @@ impl<'a> RequestFilters<'a> {
         changed(body, std::mem::take(&mut self.changes))
     }
 
-    /// Whether filters may have changed the request's head.
-    pub(super) fn may_have_changed_head(&self) -> bool {
-        self.body_read || self.awaits_response()
+    /// Whether a filter may have changed the request's headers.
+    pub(super) fn changed_headers(&self) -> bool {
+        self.changed_headers
     }
 
     /// Whether a filter wants to see the response.

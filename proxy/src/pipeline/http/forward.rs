@@ -17,6 +17,7 @@ use crate::flow::flags::Flags;
 use crate::flow::grpc;
 use crate::flow::head::Head;
 use crate::flow::refusal::Refusal;
+use crate::format::context::Context;
 use crate::matcher::HeaderCondition;
 use crate::pipeline::upstream::{Permit, Upstream};
 use crate::pipeline::world::now;
@@ -25,7 +26,6 @@ use crate::route::{self, Chosen, rewrite};
 use crate::send::Incoming;
 use crate::send::body::Replay;
 use crate::snapshot::table::{Forward, HostRewrite, Weighted};
-use crate::snapshot::template::Context;
 use api::model::route::{HashKey, RetryOn, RetryPolicy};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -41,7 +41,7 @@ use std::time::Duration;
 pub(super) struct Outgoing<'a> {
     pub(super) matched: &'a MatchedRoute<'a>,
     pub(super) forward: &'a Forward,
-    /// The headers that the request's head contained.
+    /// The headers that the request's head contains after its filters.
     pub(super) seen: Survey,
     pub(super) upgrade: bool,
 }
@@ -66,7 +66,7 @@ pub(super) async fn forward(
 
     let rules = retry_rules(matched, forward, parts);
     let (own, longest) = (forward.timeout, forward.max_grpc_timeout);
-    let limit = deadline::limit(own, longest, &parts.headers, exchange.forwards_grpc(), matched.internal);
+    let limit = deadline::limit(own, longest, &parts.headers, exchange.forwards_grpc(), matched.instructed);
     let (hash, cookie) = hash_key(&outgoing, parts, exchange);
     let client_upgrade = upgrade.then(|| upgrade::switched(&body)).flatten();
     rewrite_head(exchange, &outgoing, &chosen, parts)?;
@@ -260,7 +260,7 @@ fn retry_rules<'a>(
 ) -> Option<RetryRules<'a>> {
     let route = forward.retry.as_ref();
     let headers = route.map_or(&[][..], |retry| &retry.headers);
-    if matched.internal
+    if matched.instructed
         && let Some(policy) = retry::from_headers(&parts.headers, route.map(|retry| &retry.policy))
     {
         return Some(RetryRules { policy: Cow::Owned(policy), headers });

@@ -1,9 +1,9 @@
 //! Pure. Applies header changes of the chosen cluster, the route, its virtual host and the route table. The table
 //! decides which level is applied last.
 
-use crate::snapshot::mutation::Mutations;
+use crate::format::context::Context;
+use crate::format::mutation::Mutations;
 use crate::snapshot::table::{Route, RouteTable, VirtualHost, Weighted};
-use crate::snapshot::template::Context;
 use http::{HeaderMap, header};
 
 /// The levels that header changes come from.
@@ -15,14 +15,16 @@ pub(super) struct Levels<'a> {
 }
 
 /// A request's route, and facts about the request.
+#[derive(Clone, Copy)]
 pub(super) struct MatchedRoute<'a> {
     pub(super) levels: Levels<'a>,
     /// The values for operators in response headers. Holds the request's original headers, if an operator refers to
     /// them.
     pub(super) context: &'a Context<'a>,
     pub(super) scheme: &'static str,
-    /// Whether the request is internal and has `x-envoy-` headers, which are trusted.
-    pub(super) internal: bool,
+    /// Whether the request may have `x-envoy-` headers of an internal client or of a filter. Those of other clients were
+    /// removed.
+    pub(super) instructed: bool,
 }
 
 impl Levels<'_> {

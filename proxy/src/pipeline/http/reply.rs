@@ -8,7 +8,7 @@ use crate::filter::step::LocalResponse;
 use crate::flow::flags::Flags;
 use crate::flow::grpc;
 use crate::flow::refusal::Refusal;
-use crate::snapshot::template::Context;
+use crate::format::context::Context;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};

@@ -13,12 +13,12 @@ use crate::filter::step::{RequestView, Stat};
 use crate::flow::flags::Flags;
 use crate::flow::head::Head;
 use crate::flow::refusal::Refusal;
+use crate::format::context::Context;
 use crate::http1::head::is_host;
 use crate::pipeline::downstream::Downstream;
 use crate::route::{self, Routed, normalize};
 use crate::send::Incoming;
 use crate::snapshot::table::{Action, Clusters, Route, RouteTable};
-use crate::snapshot::template::Context;
 use api::model::listener::EscapedSlashes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
@@ -189,8 +189,8 @@ async fn stages(
         protocol: protocol(parts.version),
         ..context(connection, exchange, seen, headers)
     };
-    let internal = prepared.client.internal && prepared.seen.has(HeadField::Internal);
-    let matched = MatchedRoute { levels, context: &context, scheme, internal };
+    let instructed = prepared.client.internal && prepared.seen.has(HeadField::Internal);
+    let matched = MatchedRoute { levels, context: &context, scheme, instructed };
     let view = || {
         let forwarded = matches!(route.action, Action::Forward(_));
         RequestView { cluster: cluster(route).map_or("", |name| name), forwarded, ..view() }
@@ -276,8 +276,11 @@ async fn act<'r>(
     let Levels { route, .. } = matched.levels;
     let context = matched.context;
     let filtered = filters.request(exchange, view, (&mut parts.headers, &mut body)).await;
-    if filters.may_have_changed_head() {
+    let (mut matched, mut seen) = (*matched, prepared.seen);
+    if filters.changed_headers() {
         exchange.capture_request(&parts.headers, &parts.uri);
+        seen = Survey::of(&parts.headers);
+        matched.instructed = seen.has(HeadField::Internal);
     }
     filtered?;
     if !matches!(route.action, Action::Forward(_)) {
@@ -303,7 +306,7 @@ async fn act<'r>(
             Err(Refusal::redirect(redirect.model.status, location).into())
         }
         Action::Forward(forward) => {
-            let outgoing = Outgoing { matched, forward, seen: prepared.seen, upgrade };
+            let outgoing = Outgoing { matched: &matched, forward, seen, upgrade };
             Ok(forward::forward(exchange, outgoing, parts, body).await?)
         }
     }

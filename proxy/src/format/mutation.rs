@@ -1,7 +1,8 @@
 //! Pure. Compiled header changes: parsed names, values and operators. The values of operators are arguments, so
 //! applying changes is a function of plain values.
 
-use super::template::{Context, Template};
+use super::context::Context;
+use super::template::Template;
 use crate::matcher::{InvalidConfig, header_name};
 use api::model::matcher::{HeaderAction, HeaderMutations};
 use http::header::HOST;
