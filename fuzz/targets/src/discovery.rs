@@ -1,6 +1,7 @@
-//! The discovery protocol over a network that delays and loses messages, and with clients that violate the protocol. A
-//! correct client ends with the server's resources; a misbehaving one cannot make the server panic or send without
-//! bound.
+//! Both ends of the discovery protocol over a network that delays messages, reorders the two directions and loses
+//! streams, in both of its forms, and the server with clients that violate the protocol. A correct client ends with the
+//! server's resources, and with the delta protocol it never has a route to a cluster that it lacks. A misbehaving client
+//! cannot make the server panic or send without bound.
 
 use crate::words::Choices;
 use api::model::Kind;
@@ -8,24 +9,21 @@ use api::wire::xds::{Any, DeltaDiscoveryRequest, DeltaDiscoveryResponse, Discove
 use api::xds::client::Client;
 use api::xds::offer::{Offer, Resources};
 use api::xds::server::{Mode, Request, Response, Session};
+use api::xds::sotw::Sotw;
 use api::xds::table::Offered;
+use prost::Message;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// See the module.
 pub fn run(data: &[u8]) {
     let mut choices = Choices::new(data);
-    let arbitrary = choices.yes();
+    let (arbitrary, mode) = (choices.yes(), if choices.yes() { Mode::Sotw } else { Mode::Delta });
     let mut steps = vec![];
     while choices.left() && steps.len() < 200 {
         steps.push(Step::read(&mut choices));
     }
     let steps = &steps[..];
-    if arbitrary {
-        dishonest(steps, Mode::Delta);
-        dishonest(steps, Mode::Sotw);
-    } else {
-        honest(steps);
-    }
+    if arbitrary { with_arbitrary_client(steps, mode) } else { with_correct_client(steps, mode) }
 }
 
 /// An event.
@@ -74,10 +72,14 @@ impl Step {
     }
 }
 
-fn honest(steps: &[Step]) {
-    let mut world = World::new();
+fn with_correct_client(steps: &[Step], mode: Mode) {
+    let mut world = World::new(mode);
+    // The state-of-the-world protocol has no order among types, and a released server no longer keeps one.
+    let mut is_ordered = mode == Mode::Delta;
     for step in steps {
+        is_ordered &= !matches!(step, Step::Release);
         world.step(step);
+        assert!(!is_ordered || world.is_whole(), "after {step:?}: {:?}", world.received);
     }
     world.settle();
     for kind in KINDS {
@@ -85,31 +87,55 @@ fn honest(steps: &[Step]) {
         world.offer.each(kind, &mut |name, offered| {
             expected.insert(name.to_string(), offered.body().value);
         });
-        assert_eq!(world.held.get(&kind).cloned().unwrap_or_default(), expected, "{kind:?}");
+        assert_eq!(world.received.get(&kind).cloned().unwrap_or_default(), expected, "{kind:?}");
     }
     assert!(!world.session.is_holding_back(), "nothing is held back at rest");
 }
 
 struct World {
+    mode: Mode,
     offer: Resources,
     session: Session,
     client: Client,
-    up: VecDeque<DeltaDiscoveryRequest>,
-    down: VecDeque<DeltaDiscoveryResponse>,
-    held: BTreeMap<Kind, BTreeMap<String, Vec<u8>>>,
+    /// Lets the client, which uses the delta protocol, use the state-of-the-world protocol.
+    translation: Sotw,
+    up: VecDeque<Request>,
+    down: VecDeque<Response>,
+    received: BTreeMap<Kind, BTreeMap<String, Vec<u8>>>,
 }
 
 impl World {
-    fn new() -> Self {
-        let mut client = Client::new(NodeInfo::default(), &[Kind::Cluster, Kind::Listener]);
-        let up = client.connected().into();
-        Self {
+    fn new(mode: Mode) -> Self {
+        let mut world = Self {
+            mode,
             offer: configuration(&[], 0),
-            session: Session::new(Mode::Delta),
-            client,
-            up,
+            session: Session::new(mode),
+            client: Client::new(NodeInfo::default(), &[Kind::Cluster, Kind::Listener]),
+            translation: Sotw::default(),
+            up: VecDeque::new(),
             down: VecDeque::new(),
-            held: BTreeMap::new(),
+            received: BTreeMap::new(),
+        };
+        world.connect();
+        world
+    }
+
+    fn connect(&mut self) {
+        self.session = Session::new(self.mode);
+        self.translation = Sotw::default();
+        self.up.clear();
+        self.down.clear();
+        let requests = self.client.connected();
+        self.ask(requests);
+    }
+
+    fn ask(&mut self, requests: impl IntoIterator<Item = DeltaDiscoveryRequest>) {
+        for request in requests {
+            let request = match self.mode {
+                Mode::Delta => Some(Request::Delta(request)),
+                Mode::Sotw => self.translation.request(request).map(Request::Sotw),
+            };
+            self.up.extend(request);
         }
     }
 
@@ -121,16 +147,8 @@ impl World {
                 self.send(responses);
             }
             Step::ServerReads => self.server_reads(),
-            Step::ClientReads => {
-                if let Some(response) = self.down.pop_front() {
-                    self.apply(response);
-                }
-            }
-            Step::Reconnect => {
-                self.down.clear();
-                self.session = Session::new(Mode::Delta);
-                self.up = self.client.connected().into();
-            }
+            Step::ClientReads => self.client_reads(),
+            Step::Reconnect => self.connect(),
             Step::Release => {
                 let responses = self.session.release(&self.offer);
                 self.send(responses);
@@ -141,18 +159,28 @@ impl World {
 
     fn server_reads(&mut self) {
         if let Some(request) = self.up.pop_front() {
-            let responses = self.session.request(Request::Delta(request), &self.offer);
+            let responses = self.session.request(request, &self.offer);
             self.send(responses);
         }
     }
 
+    fn client_reads(&mut self) {
+        if let Some(response) = self.down.pop_front() {
+            let response = match self.mode {
+                Mode::Delta => response.into_delta(),
+                Mode::Sotw => response.into_sotw().and_then(|response| self.translation.response(response)),
+            };
+            self.apply(response.expect("only what was asked for is sent"));
+        }
+    }
+
     fn send(&mut self, responses: Vec<Response>) {
-        self.down.extend(responses.into_iter().filter_map(Response::into_delta));
+        self.down.extend(responses);
     }
 
     fn apply(&mut self, response: DeltaDiscoveryResponse) {
         let received = self.client.receive(response).expect("only what was asked for is sent");
-        let table = self.held.entry(received.kind).or_default();
+        let table = self.received.entry(received.kind).or_default();
         for (name, body) in &received.upserts {
             table.insert(name.clone(), body.value.clone());
         }
@@ -162,11 +190,13 @@ impl World {
         // The client subscribes to references before it acknowledges, to warm its clusters.
         for (wildcard, referred) in [(Kind::Cluster, Kind::Endpoints), (Kind::Listener, Kind::Route)] {
             let wanted: BTreeSet<String> =
-                self.held.get(&wildcard).map(|table| table.keys().cloned().collect()).unwrap_or_default();
-            self.up.extend(self.client.subscribe(referred, &wanted));
-            self.held.entry(referred).or_default().retain(|name, _| wanted.contains(name));
+                self.received.get(&wildcard).map(|table| table.keys().cloned().collect()).unwrap_or_default();
+            let request = self.client.subscribe(referred, &wanted);
+            self.ask(request);
+            self.received.entry(referred).or_default().retain(|name, _| wanted.contains(name));
         }
-        self.up.push_back(self.client.acknowledge(&received, &[]));
+        let acknowledgement = self.client.acknowledge(&received, &[]);
+        self.ask([acknowledgement]);
     }
 
     fn settle(&mut self) {
@@ -180,12 +210,29 @@ impl World {
             self.step(&Step::ServerReads);
             self.step(&Step::ClientReads);
         }
-        panic!("the two never come to rest");
+        panic!("client and server never stop sending");
+    }
+
+    /// Whether the client has the cluster of each of its routes, with its endpoints.
+    fn is_whole(&self) -> bool {
+        let has = |kind: Kind, name: &str| self.received.get(&kind).is_some_and(|t| t.contains_key(name));
+        let routes = self.received.get(&Kind::Route).into_iter().flatten();
+        let clusters = routes.map(|(_, body)| Body::decode(&body[..]).expect("it was encoded here").content);
+        clusters.into_iter().all(|cluster| has(Kind::Cluster, &cluster) && has(Kind::Endpoints, &cluster))
     }
 }
 
-/// Requests in any order: the session sends only existing resources, and a bounded number of responses.
-fn dishonest(steps: &[Step], mode: Mode) {
+/// A resource as the protocol sees it: a message whose first field is its name.
+#[derive(Clone, PartialEq, Message)]
+struct Body {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    content: String,
+}
+
+/// Requests in any order: the session sends only resources of known types, and a bounded number of responses.
+fn with_arbitrary_client(steps: &[Step], mode: Mode) {
     let mut session = Session::new(mode);
     let mut offer = configuration(&[0, 1], 0);
     for step in steps {
@@ -254,15 +301,16 @@ impl Odd {
 
 fn configuration(routes: &[u8], version: u8) -> Resources {
     let mut offer = Resources::new(version.to_string());
-    let body = |kind: Kind, content: &str| {
-        Offered::new(&Any { type_url: kind.type_url().to_owned(), value: content.as_bytes().to_vec() })
+    let mut put = |kind: Kind, name: &str, content: &str| {
+        let value = Body { name: name.to_owned(), content: content.to_owned() }.encode_to_vec();
+        offer.insert(kind, name, Offered::new(&Any { type_url: kind.type_url().to_owned(), value }));
     };
     for (index, cluster) in routes.iter().enumerate() {
-        let cluster = format!("cluster-{}", cluster % 4);
-        offer.insert(Kind::Cluster, cluster.as_str(), body(Kind::Cluster, &version.to_string()));
-        offer.insert(Kind::Endpoints, cluster.as_str(), body(Kind::Endpoints, &(version / 2).to_string()));
-        offer.insert(Kind::Listener, format!("route-{index}"), body(Kind::Listener, "same"));
-        offer.insert(Kind::Route, format!("route-{index}"), body(Kind::Route, &cluster));
+        let (cluster, route) = (format!("cluster-{}", cluster % 4), format!("route-{index}"));
+        put(Kind::Cluster, &cluster, &version.to_string());
+        put(Kind::Endpoints, &cluster, &(version / 2).to_string());
+        put(Kind::Listener, &route, "same");
+        put(Kind::Route, &route, &cluster);
     }
     offer
 }
