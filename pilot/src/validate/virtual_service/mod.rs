@@ -4,6 +4,8 @@ mod http;
 mod l4;
 
 mod cors;
+mod fault;
+mod mirror;
 
 pub(super) mod retry;
 
