@@ -83,7 +83,7 @@ async fn main() -> Result<()> {
                 tokio::time::sleep(AGAIN).await;
             }
         });
-        // A client that is slower than the control plane would be taken for one that says nothing.
+        // A client that is slower than the control plane would be taken for a client that does not respond.
         board.until(&board.synced, (number + 1).saturating_sub(AT_ONCE)).await;
         if number % 20 == 19 {
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -81,8 +81,8 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    /// The error of a request that a server answers with these bytes.
-    async fn answered(bytes: &'static [u8]) -> Result<Bytes, String> {
+    /// The error of a request to which a server responds with these bytes.
+    async fn outcome(bytes: &'static [u8]) -> Result<Bytes, String> {
         let (client, mut server) = tokio::io::duplex(1024);
         tokio::spawn(async move {
             let mut head = [0; 1024];
@@ -96,11 +96,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_returned_and_each_failure_says_what_the_server_does() {
-        let body = answered(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+        let body = outcome(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
         assert_eq!(body.as_deref(), Ok(&b"ok"[..]));
-        let refused = answered(b"HTTP/1.1 503 \r\ncontent-length: 4\r\n\r\nno\r\n").await;
+        let refused = outcome(b"HTTP/1.1 503 \r\ncontent-length: 4\r\n\r\nno\r\n").await;
         assert_eq!(refused, Err("returned status 503 Service Unavailable: no".into()));
-        assert!(answered(b"").await.unwrap_err().starts_with("closed the connection: "));
+        assert!(outcome(b"").await.unwrap_err().starts_with("closed the connection: "));
     }
 
     #[tokio::test(start_paused = true)]

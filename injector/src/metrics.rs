@@ -26,7 +26,7 @@ impl Counters {
             registry.register(Box::new(counter.clone())).expect("no other metric has this name");
             counter
         };
-        let time = HistogramOpts::new("sidecar_injection_time_seconds", "Time taken to answer a review.")
+        let time = HistogramOpts::new("sidecar_injection_time_seconds", "Time taken to respond to a review.")
             .buckets(vec![0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0]);
         let time = Histogram::with_opts(time).expect("the buckets rise");
         registry.register(Box::new(time.clone())).expect("no other metric has this name");

@@ -1,5 +1,5 @@
-//! Connects servers of the mesh to an API server, by a kubeconfig file or from within a pod by its service account; and
-//! says why requests to it fail.
+//! Connects servers of the mesh to an API server, by a kubeconfig file or, within a pod, by its service account, and
+//! describes why requests to it fail.
 
 use kube::Client;
 use kube::config::{Config, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};

@@ -9,7 +9,7 @@ use kube::config::{Config, InClusterError, Kubeconfig, KubeconfigError};
 
 use crate::client::{Access, ConnectError, build, options};
 
-/// A client, with what messages say about it.
+/// A client, with its context and address for messages.
 #[derive(Clone)]
 pub struct User {
     /// The client.

@@ -9,7 +9,7 @@ use crate::verdict::{Channel, LONGEST_WAIT};
 use crate::{generate, relation, validate};
 use api::model::Kind;
 use api::resource;
-use api::resource::check::{Answer, MAX_QUESTION, Question};
+use api::resource::check::{CheckRequest, CheckResponse, MAX_CHECK_REQUEST};
 use api::resource::document::{Key, Problem};
 use api::resource::relation::Related;
 use api::resource::verdict::{ObjectVerdict, Verdicts, Wait};
@@ -259,12 +259,12 @@ fn made_at(snapshot: &Snapshot) -> String {
 /// it ends.
 async fn check(State(debug): State<Debug>, request: Request) -> Response {
     let turn = debug.turn.clone().acquire_owned().await.expect("the semaphore is never closed");
-    let body = axum::body::to_bytes(request.into_body(), MAX_QUESTION);
+    let body = axum::body::to_bytes(request.into_body(), MAX_CHECK_REQUEST);
     let text = match tokio::time::timeout(QUESTION_LIMIT, body).await {
         Ok(Ok(text)) => text,
         Ok(Err(_)) => {
             let reason =
-                format!("the request body cannot be read; it may have at most {MAX_QUESTION} bytes\n");
+                format!("the request body cannot be read; it may have at most {MAX_CHECK_REQUEST} bytes\n");
             return (StatusCode::PAYLOAD_TOO_LARGE, reason).into_response();
         }
         Err(_) => {
@@ -274,8 +274,9 @@ async fn check(State(debug): State<Debug>, request: Request) -> Response {
     let catalog = debug.snapshots.borrow().catalog.clone();
     let (sender, response) = oneshot::channel();
     let work = move || {
-        let request = Question::read(&text);
-        let response = request.map(|q| Answer::from(&validate::reference::check(&catalog, &q.objects)));
+        let request = CheckRequest::read(&text);
+        let response =
+            request.map(|q| CheckResponse::from(&validate::reference::check(&catalog, &q.objects)));
         drop(text);
         let _ = sender.send(response);
         drop(turn);

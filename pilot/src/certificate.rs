@@ -3,7 +3,7 @@
 use crate::config::Config;
 use api::identity::{IdentityError, TrustDomain};
 use api::process::enroll::Authority;
-use api::process::own_certificate::{self, Clients, Kept};
+use api::process::own_certificate::{self, Clients, OwnCertificate};
 use api::process::tls::expected::Expected;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +30,6 @@ pub fn authority(config: &Config, address: String) -> Result<(Authority, TrustDo
 pub async fn keep(
     (authority, domain): (Authority, TrustDomain),
     drain: CancellationToken,
-) -> Option<Kept<2>> {
+) -> Option<OwnCertificate<2>> {
     own_certificate::keep(authority, [Clients::Mesh(domain), Clients::All], drain).await
 }

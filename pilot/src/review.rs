@@ -26,7 +26,7 @@ pub async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>, verdicts: Channe
         let (appeared, settled) = verdicts.compare(conflicts, references);
         for warning in appeared {
             if lost.contains(&warning) {
-                tracing::warn!(%warning, "an object has no effect, or not all of it");
+                tracing::warn!(%warning, "an object has no effect, or only part of it has");
             } else {
                 // The referenced object may still arrive.
                 tracing::info!(%warning, "an object refers to an object that does not exist");

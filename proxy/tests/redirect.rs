@@ -816,6 +816,7 @@ fn ask(server: IpAddr, from: u16, mark: u32) -> String {
     socket.connect((server, 53)).unwrap();
     socket.send(b"question").unwrap();
     let mut buffer = [0; 64];
-    let length = socket.recv(&mut buffer).unwrap_or_else(|error| panic!("no answer from {server}: {error}"));
+    let length =
+        socket.recv(&mut buffer).unwrap_or_else(|error| panic!("no response from {server}: {error}"));
     String::from_utf8_lossy(&buffer[..length]).into_owned()
 }

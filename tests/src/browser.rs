@@ -69,20 +69,21 @@ impl Browser {
         let kept = self.sender.take();
         let exchange = exchange(self.address, kept, request);
         let limited = async { tokio::time::timeout(TIMEOUT, exchange).await };
-        let answer = self.runtime.block_on(limited).map_err(|_| format!("no answer within {TIMEOUT:?}"))?;
-        let (sender, status, headers, text) = answer?;
+        let outcome =
+            self.runtime.block_on(limited).map_err(|_| format!("no response within {TIMEOUT:?}"))?;
+        let (sender, status, headers, text) = outcome?;
         self.sender = Some(sender);
         Ok(Page { status, headers, text, elapsed: begin.elapsed() })
     }
 }
 
-type Answer = (SendRequest<Full<Bytes>>, StatusCode, HeaderMap, String);
+type Outcome = (SendRequest<Full<Bytes>>, StatusCode, HeaderMap, String);
 
 async fn exchange(
     address: SocketAddr,
     kept: Option<SendRequest<Full<Bytes>>>,
     request: Request<Full<Bytes>>,
-) -> Result<Answer, String> {
+) -> Result<Outcome, String> {
     let fresh = kept.is_none();
     let mut sender = match kept {
         Some(sender) => sender,
@@ -99,8 +100,8 @@ async fn exchange(
         }
         result => result,
     };
-    let (head, body) = response.map_err(|error| format!("no answer: {error}"))?.into_parts();
-    let body = body.collect().await.map_err(|error| format!("the answer broke off: {error}"))?;
+    let (head, body) = response.map_err(|error| format!("no response: {error}"))?.into_parts();
+    let body = body.collect().await.map_err(|error| format!("the response broke off: {error}"))?;
     let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
     Ok((sender, head.status, head.headers, text))
 }

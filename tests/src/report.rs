@@ -43,14 +43,14 @@ impl Report {
     /// Fails the test if a request failed, or if none was sent.
     #[track_caller]
     pub fn all_good(&self) -> &Self {
-        assert!(self.requests > 0 && self.failed == 0, "not all requests were answered well: {self:#?}");
+        assert!(self.requests > 0 && self.failed == 0, "not all requests succeeded: {self:#?}");
         self
     }
 
     /// Fails the test if a request succeeded, or if none was sent.
     #[track_caller]
     pub fn none_good(&self) -> &Self {
-        assert!(self.requests > 0 && self.ok == 0, "requests were answered: {self:#?}");
+        assert!(self.requests > 0 && self.ok == 0, "requests succeeded: {self:#?}");
         self
     }
 

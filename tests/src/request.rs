@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn tls_is_told_in_one_word() {
+    fn tls_is_reported_in_one_word() {
         let tls = Request::parse("443 tls=a.test,cert:client,alpn:h2+http/1.1 GET /").tls.unwrap();
         assert_eq!((tls.name.as_str(), tls.certificate.as_deref()), ("a.test", Some("client")));
         assert_eq!(tls.alpn, ["h2", "http/1.1"]);

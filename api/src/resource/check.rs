@@ -24,7 +24,7 @@ impl std::fmt::Debug for Given {
 
 /// Objects that would be applied together; they may refer to each other.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Question {
+pub struct CheckRequest {
     /// The objects.
     pub objects: Vec<Given>,
 }
@@ -32,7 +32,7 @@ pub struct Question {
 /// The result of a check, as the response.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Answer {
+pub struct CheckResponse {
     /// Why they would be refused; empty: they would be accepted.
     pub errors: Vec<Problem>,
     /// Warnings about accepted objects.
@@ -48,12 +48,15 @@ pub struct Report {
     pub warnings: Vec<Refusal>,
 }
 
-impl Question {
+impl CheckRequest {
     /// Parses a request, unless its values would take much more memory than its text: `{"":{"":{…` and `[[],[],…` take
     /// a hundred times as much once parsed.
     pub fn read(text: &[u8]) -> Result<Self, String> {
-        if text.len() > MAX_QUESTION {
-            return Err(format!("the question has {} bytes; at most {MAX_QUESTION} are read", text.len()));
+        if text.len() > MAX_CHECK_REQUEST {
+            return Err(format!(
+                "the request has {} bytes; at most {MAX_CHECK_REQUEST} are read",
+                text.len()
+            ));
         }
         if weight::is_heavy(text) {
             return Err("the request has too many values; check fewer objects at a time".to_owned());
@@ -63,8 +66,8 @@ impl Question {
 }
 
 /// Bytes of a request: the objects of one `apply`.
-pub const MAX_QUESTION: usize = 8 << 20;
-impl From<&Report> for Answer {
+pub const MAX_CHECK_REQUEST: usize = 8 << 20;
+impl From<&Report> for CheckResponse {
     fn from(report: &Report) -> Self {
         Self {
             errors: report.errors.iter().map(Problem::from).collect(),
@@ -84,16 +87,16 @@ mod tests {
             "spec": {"selector": {"app": "a"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
         });
         let objects = vec![Given { file: "services.yaml:10".into(), object }; 5000];
-        let question = Question { objects };
-        let text = serde_json::to_vec(&question).unwrap();
-        assert_eq!(Question::read(&text).unwrap(), question);
+        let request = CheckRequest { objects };
+        let text = serde_json::to_vec(&request).unwrap();
+        assert_eq!(CheckRequest::read(&text).unwrap(), request);
     }
 
     #[test]
     fn the_debug_form_of_a_question_omits_the_objects() {
         let object = serde_json::json!({"kind": "Secret", "stringData": {"key": "s3cret-word"}});
-        let question = Question { objects: vec![Given { file: "a.yaml:3".into(), object }] };
-        for text in [format!("{question:?}"), format!("{question:#?}")] {
+        let request = CheckRequest { objects: vec![Given { file: "a.yaml:3".into(), object }] };
+        for text in [format!("{request:?}"), format!("{request:#?}")] {
             assert!(text.contains("a.yaml:3") && !text.contains("s3cret-word"), "{text}");
         }
     }
@@ -104,17 +107,17 @@ mod tests {
             format!("{{\"objects\":[{{\"object\":[{}0]}}]}}", part.repeat(1_000_000 / part.len() * 8))
         };
         for part in ["{},", "[],", "{\"\":0},", "0,", "[[[[[]]]]],"] {
-            let reason = Question::read(inner(part).as_bytes()).unwrap_err();
+            let reason = CheckRequest::read(inner(part).as_bytes()).unwrap_err();
             assert!(reason.contains("too many values"), "{part}: {reason}");
         }
         let deep = format!("{{\"objects\":[{{\"object\":{}", "[".repeat(10_000));
-        assert!(Question::read(deep.as_bytes()).is_err());
-        assert!(Question::read(&vec![b' '; MAX_QUESTION + 1]).is_err());
+        assert!(CheckRequest::read(deep.as_bytes()).is_err());
+        assert!(CheckRequest::read(&vec![b' '; MAX_CHECK_REQUEST + 1]).is_err());
     }
 
     #[test]
     fn brackets_in_strings_do_not_count() {
         let text = format!("{{\"objects\":[{{\"object\":{{\"a\":\"{}\\\"\"}}}}]}}", "{[,".repeat(1_000_000));
-        assert_eq!(Question::read(text.as_bytes()).unwrap().objects.len(), 1);
+        assert_eq!(CheckRequest::read(text.as_bytes()).unwrap().objects.len(), 1);
     }
 }

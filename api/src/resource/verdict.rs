@@ -19,7 +19,7 @@ pub struct Verdicts {
     /// Verdicts, sorted by kind, namespace and name.
     pub objects: Vec<ObjectVerdict>,
     /// Connected proxies.
-    pub proxies: Vec<ProxyAnswer>,
+    pub proxies: Vec<ProxyProgress>,
 }
 
 /// The verdict on one version of an object.
@@ -106,13 +106,13 @@ mod hexadecimal {
 /// Synchronisation status of one connected proxy. Generations are those of snapshots.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct ProxyAnswer {
+pub struct ProxyProgress {
     /// `pod.namespace`.
     pub proxy: String,
     /// Everything up to this generation is acknowledged.
     pub acknowledged: u64,
     /// Everything up to this generation is acknowledged or refused.
-    pub answered: u64,
+    pub responded: u64,
     /// Resources that it currently refuses.
     pub refusals: Vec<ProxyRefusal>,
 }
@@ -142,7 +142,7 @@ pub enum Standing<'a> {
     Pending,
 }
 
-impl ProxyAnswer {
+impl ProxyProgress {
     /// The proxy's state for the changes of a snapshot. Earlier refusals do not count.
     pub fn standing(&self, snapshot: u64) -> Standing<'_> {
         if self.acknowledged >= snapshot {
@@ -150,7 +150,7 @@ impl ProxyAnswer {
         }
         match self.refusals.iter().find(|refusal| refusal.since >= snapshot) {
             Some(refusal) => Standing::Refused(refusal),
-            None if self.answered >= snapshot => Standing::Acknowledged,
+            None if self.responded >= snapshot => Standing::Acknowledged,
             None => Standing::Pending,
         }
     }
@@ -225,21 +225,21 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn answer(acknowledged: u64, answered: u64, since: &[u64]) -> ProxyAnswer {
+    fn progress(acknowledged: u64, responded: u64, since: &[u64]) -> ProxyProgress {
         let refusals = since.iter().map(|since| ProxyRefusal { since: *since, ..ProxyRefusal::default() });
-        ProxyAnswer { acknowledged, answered, refusals: refusals.collect(), ..ProxyAnswer::default() }
+        ProxyProgress { acknowledged, responded, refusals: refusals.collect(), ..ProxyProgress::default() }
     }
 
     #[test]
     fn a_proxys_state_follows_from_its_responses_since_the_snapshot() {
         let refuses =
-            |answer: &ProxyAnswer, snapshot| matches!(answer.standing(snapshot), Standing::Refused(_));
-        assert_eq!(answer(5, 5, &[]).standing(5), Standing::Acknowledged);
-        assert_eq!(answer(4, 4, &[]).standing(5), Standing::Pending);
-        assert!(refuses(&answer(4, 5, &[5]), 5));
-        assert_eq!(answer(5, 6, &[6]).standing(5), Standing::Acknowledged, "it refused what came later");
-        assert_eq!(answer(4, 7, &[6]).standing(7), Standing::Acknowledged, "it refused what came before");
-        assert_eq!(answer(4, 6, &[6]).standing(7), Standing::Pending);
+            |proxy: &ProxyProgress, snapshot| matches!(proxy.standing(snapshot), Standing::Refused(_));
+        assert_eq!(progress(5, 5, &[]).standing(5), Standing::Acknowledged);
+        assert_eq!(progress(4, 4, &[]).standing(5), Standing::Pending);
+        assert!(refuses(&progress(4, 5, &[5]), 5));
+        assert_eq!(progress(5, 6, &[6]).standing(5), Standing::Acknowledged, "it refused what came later");
+        assert_eq!(progress(4, 7, &[6]).standing(7), Standing::Acknowledged, "it refused what came before");
+        assert_eq!(progress(4, 6, &[6]).standing(7), Standing::Pending);
     }
 
     #[test]
@@ -259,19 +259,19 @@ mod tests {
             gone,
             ..Wanted::default()
         };
-        let told = |generation, acknowledged| Verdicts {
+        let verdicts = |generation, acknowledged| Verdicts {
             snapshot: 4,
             objects: vec![verdict(generation)],
-            proxies: vec![answer(acknowledged, acknowledged, &[])],
+            proxies: vec![progress(acknowledged, acknowledged, &[])],
             ..Verdicts::default()
         };
-        assert!(told(2, 3).settles(&[wanted(2, "u", false)]));
-        assert!(told(3, 3).settles(&[wanted(2, "", false)]), "a later version");
-        assert!(!told(1, 3).settles(&[wanted(2, "u", false)]), "an older version");
-        assert!(!told(2, 3).settles(&[wanted(2, "other", false)]), "another object of that name");
-        assert!(!told(2, 2).settles(&[wanted(2, "u", false)]), "the proxy has not answered");
-        assert!(!told(2, 9).settles(&[wanted(2, "u", true)]), "the object still exists");
-        let gone = |acknowledged| Verdicts { objects: vec![], ..told(2, acknowledged) };
+        assert!(verdicts(2, 3).settles(&[wanted(2, "u", false)]));
+        assert!(verdicts(3, 3).settles(&[wanted(2, "", false)]), "a later version");
+        assert!(!verdicts(1, 3).settles(&[wanted(2, "u", false)]), "an older version");
+        assert!(!verdicts(2, 3).settles(&[wanted(2, "other", false)]), "another object of that name");
+        assert!(!verdicts(2, 2).settles(&[wanted(2, "u", false)]), "the proxy has not responded");
+        assert!(!verdicts(2, 9).settles(&[wanted(2, "u", true)]), "the object still exists");
+        let gone = |acknowledged| Verdicts { objects: vec![], ..verdicts(2, acknowledged) };
         assert!(gone(4).settles(&[wanted(0, "", true)]));
         assert!(!gone(3).settles(&[wanted(0, "", true)]), "the newest snapshot is without it");
         assert!(!gone(4).settles(&[wanted(0, "", false)]));

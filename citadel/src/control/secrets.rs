@@ -65,7 +65,7 @@ pub async fn run(mut secrets: Secrets, sender: watch::Sender<Arc<Root>>) {
     while let Some((name, event)) = events.next().await {
         let mirror = if name == PLUGGED { &mut plugged } else { &mut created };
         match event {
-            Ok(event) => drop(mirror.apply(event, |secret: Secret| (name.to_owned(), Kept(secret)))),
+            Ok(event) => drop(mirror.apply(event, |secret: Secret| (name.to_owned(), CachedSecret(secret)))),
             Err(error) => {
                 let reason = format!("Secret {name}: {}", watch_reason(&error));
                 log.say(&reason, "the root's Secret cannot be watched; trying again");
@@ -82,9 +82,9 @@ pub async fn run(mut secrets: Secrets, sender: watch::Sender<Arc<Root>>) {
 }
 
 /// A Secret without the parts of it that change although the authority does not.
-struct Kept(Secret);
+struct CachedSecret(Secret);
 
-impl PartialEq for Kept {
+impl PartialEq for CachedSecret {
     fn eq(&self, other: &Self) -> bool {
         self.0.data == other.0.data
     }

@@ -31,7 +31,7 @@ pub enum IssueError {
     #[error("the certificate's contents cannot be made")]
     Profile(#[from] ProfileError),
     /// The system provides no randomness.
-    #[error("the system gives no random numbers")]
+    #[error("the system returned no random numbers")]
     Random,
     /// Signing failed.
     #[error("the signing key failed: {0}")]

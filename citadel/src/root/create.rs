@@ -28,7 +28,7 @@ pub fn serial() -> Option<[u8; 16]> {
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// The system provides no randomness.
-    #[error("no random numbers")]
+    #[error("the system returned no random numbers")]
     Random,
     /// The certificate cannot be made.
     #[error(transparent)]

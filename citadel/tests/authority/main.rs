@@ -1,7 +1,7 @@
 //! The whole authority in one process, called over gRPC as by a workload: first with a token, then with the
 //! certificate that it has issued.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
-#![allow(clippy::disallowed_methods, reason = "tests measure how long an answer takes")]
+#![allow(clippy::disallowed_methods, reason = "tests measure how long a response takes")]
 
 mod cluster;
 mod faults;

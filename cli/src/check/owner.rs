@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-/// Who installed an object, as far as it says so.
+/// Who installed an object, according to its labels and annotations.
 pub fn owner(metadata: &ObjectMeta) -> String {
     let label = |key: &str| metadata.labels.as_ref()?.get(key).cloned();
     if let Some((release, namespace)) = release(metadata) {

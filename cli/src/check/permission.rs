@@ -49,20 +49,20 @@ pub const WRITTEN: &[Written] = &[
 /// The verbs that Helm uses on each of them.
 pub const VERBS: [&str; 4] = ["get", "create", "patch", "delete"];
 
-/// The answer of the API server to the question whether the user may do something.
+/// Whether the API server lets the user do something.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct Permission {
     /// What the user would do, as in `create deployments.apps`.
     pub action: String,
     /// Whether the user may; or why that is not known.
     pub allowed: Result<bool, String>,
 }
 
-/// The findings about all answers. `grants` answers whether the user may give rights that the user does not hold
+/// The findings about all permissions. `grants` says whether the user may give rights that the user does not hold
 /// (`escalate` on roles, or all rights): the chart's roles need that.
-pub fn findings(answers: &[Answer], grants: &Result<bool, String>) -> Vec<Finding> {
-    let denied: Vec<&str> = of(answers, |allowed| matches!(allowed, Ok(false)));
-    let unknown: Vec<&str> = of(answers, Result::is_err);
+pub fn findings(permissions: &[Permission], grants: &Result<bool, String>) -> Vec<Finding> {
+    let denied: Vec<&str> = of(permissions, |allowed| matches!(allowed, Ok(false)));
+    let unknown: Vec<&str> = of(permissions, Result::is_err);
     let mut findings = vec![];
     if denied.is_empty() && unknown.is_empty() {
         findings.push(Finding::ok(CHECK, "this user may create all that the chart contains"));
@@ -75,7 +75,7 @@ pub fn findings(answers: &[Answer], grants: &Result<bool, String>) -> Vec<Findin
         ));
     }
     if !unknown.is_empty() {
-        let reason = answers.iter().find_map(|answer| answer.allowed.as_ref().err());
+        let reason = permissions.iter().find_map(|permission| permission.allowed.as_ref().err());
         findings.push(Finding::warning(
             CHECK,
             format!("not known: {}: {}", some(&unknown), reason.map_or("", String::as_str)),
@@ -93,8 +93,12 @@ pub fn findings(answers: &[Answer], grants: &Result<bool, String>) -> Vec<Findin
     findings
 }
 
-fn of(answers: &[Answer], wanted: impl Fn(&Result<bool, String>) -> bool) -> Vec<&str> {
-    answers.iter().filter(|answer| wanted(&answer.allowed)).map(|answer| answer.action.as_str()).collect()
+fn of(permissions: &[Permission], wanted: impl Fn(&Result<bool, String>) -> bool) -> Vec<&str> {
+    permissions
+        .iter()
+        .filter(|permission| wanted(&permission.allowed))
+        .map(|permission| permission.action.as_str())
+        .collect()
 }
 
 const CHECK: &str = "permissions";
@@ -106,17 +110,17 @@ mod tests {
     use super::*;
     use crate::check::finding::Level;
 
-    fn levels(answers: &[(&str, Result<bool, String>)], grants: bool) -> Vec<Level> {
-        let answer = |(action, allowed): &(&str, Result<bool, String>)| Answer {
+    fn levels(permissions: &[(&str, Result<bool, String>)], grants: bool) -> Vec<Level> {
+        let permission = |(action, allowed): &(&str, Result<bool, String>)| Permission {
             action: (*action).to_owned(),
             allowed: allowed.clone(),
         };
-        let answers: Vec<Answer> = answers.iter().map(answer).collect();
-        findings(&answers, &Ok(grants)).into_iter().map(|finding| finding.level).collect()
+        let permissions: Vec<Permission> = permissions.iter().map(permission).collect();
+        findings(&permissions, &Ok(grants)).into_iter().map(|finding| finding.level).collect()
     }
 
     #[test]
-    fn each_kind_of_answer_gives_a_finding_of_its_own() {
+    fn denied_and_unknown_permissions_give_findings_of_their_own() {
         let no = || ("create secrets", Ok(false));
         let unknown = || ("get pods", Err("forbidden".to_owned()));
         assert_eq!(levels(&[("create services", Ok(true))], true), [Level::Ok]);

@@ -7,7 +7,7 @@ use crate::check::finding::Finding;
 use crate::check::owner::{labels_of, name};
 use crate::check::selection::matches;
 
-/// How far a Deployment is.
+/// The progress of a Deployment's rollout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
     /// Its name.
@@ -18,12 +18,12 @@ pub struct Progress {
     pub ready: i32,
     /// Whether all of them serve, and no older ones are left.
     pub is_complete: bool,
-    /// What a pod waits for, if it says so.
+    /// What a pod waits for, if its status tells.
     pub reason: Option<String>,
 }
 
 impl Progress {
-    /// As a person reads it.
+    /// The progress as text.
     pub fn text(&self) -> String {
         let Self { name, wanted, ready, .. } = self;
         match &self.reason {
@@ -33,7 +33,7 @@ impl Progress {
     }
 }
 
-/// How far a Deployment is. `pods` are those of its namespace.
+/// The progress of a Deployment's rollout. `pods` are those of its namespace.
 pub fn progress(deployment: &Deployment, pods: &[Pod]) -> Progress {
     let spec = deployment.spec.as_ref();
     let wanted = spec.and_then(|spec| spec.replicas).unwrap_or(1);
@@ -84,7 +84,7 @@ pub fn findings(progress: &[Progress], namespace: &str) -> Vec<Finding> {
         .collect()
 }
 
-/// What keeps a pod from being ready, if it is more than time.
+/// What keeps a pod from being ready, unless it only needs more time.
 pub fn reason(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
@@ -113,7 +113,7 @@ fn one_line(text: &str) -> String {
 }
 
 const CHECK: &str = "readiness";
-/// Reasons to wait that every pod has for a moment.
+/// Reasons for which every pod waits for a moment.
 const MATTERS_OF_TIME: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 const LONGEST: usize = 200;
 

@@ -6,7 +6,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::check::finding::{Finding, some};
 
-/// The bundle of a webhook, and what happens to a request that the webhook does not answer.
+/// The bundle of a webhook, and what happens to a request to which the webhook does not respond.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Registered {
     /// Name of the object and of the webhook in it.
@@ -17,7 +17,7 @@ pub struct Registered {
     pub failure_policy: String,
 }
 
-/// What the handshake with a server gave.
+/// The result of a handshake with a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Served {
     /// The server.
@@ -78,7 +78,7 @@ pub fn registrations(registered: &[Registered], roots: &str) -> Vec<Finding> {
         } else if failure_policy != "Fail" {
             findings.push(Finding::warning(
                 WEBHOOK,
-                format!("{name} is skipped when it does not answer (failurePolicy {failure_policy})"),
+                format!("{name} is skipped when it does not respond (failurePolicy {failure_policy})"),
                 "pilot requires its webhook once it has seen it work: look at its log; for injection, set the value \
                  injector.failurePolicy",
             ));

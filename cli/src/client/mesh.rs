@@ -1,5 +1,5 @@
 //! The mesh that a verb acts on: one on this machine, by its supervisor's socket, or one in a cluster, by the API server.
-//! Both answer the same requests, so that a verb is written once.
+//! Both respond to the same requests, so that a verb is written once.
 
 use api::resource::check::Given;
 use api::resource::descriptor::Descriptor;
@@ -57,9 +57,10 @@ impl Mesh {
         let status: Status = local.call("/status", &()).await?;
         match status.proxies {
             Value::Array(rows) => Ok(rows),
-            _ => {
-                Err(Failure::blocked("pilot does not answer", "look at the log of pilot in the state folder"))
-            }
+            _ => Err(Failure::blocked(
+                "pilot does not respond",
+                "look at the log of pilot in the state folder",
+            )),
         }
     }
 

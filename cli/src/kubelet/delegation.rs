@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_with_other_processes_is_told_from_other_refusals() {
+    fn a_base_with_other_processes_is_distinguished_from_other_refusals() {
         let busy = Lack::refused(Path::new("/c"), "", true);
         assert!(
             busy.reason.contains("/c also contains other processes") && busy.next.contains("systemd-run")

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_control_groups_is_told_of_once_and_other_limits_by_name() {
+    fn missing_control_groups_are_reported_once_and_other_limits_by_name() {
         let deployment = |limits: Value| Given {
             file: "a.yaml:1".into(),
             object: json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"},

@@ -2,11 +2,11 @@
 //! to date, as Istio writes it, and a message for each finding.
 
 use api::resource::document::Problem;
-use api::resource::verdict::{ObjectVerdict, ProxyAnswer, Standing};
+use api::resource::verdict::{ObjectVerdict, ProxyProgress, Standing};
 use serde_json::{Value, json};
 
 /// Adds the verdict to the object's `status`.
-pub fn judge(object: &mut Value, verdict: &ObjectVerdict, proxies: &[ProxyAnswer]) {
+pub fn judge(object: &mut Value, verdict: &ObjectVerdict, proxies: &[ProxyProgress]) {
     let found = |problems: &[Problem]| problems.iter().map(Problem::finding).collect::<Vec<_>>();
     let (errors, warnings) = (found(&verdict.errors), found(&verdict.warnings));
     let all = proxies.len();
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
     use api::resource::verdict::ProxyRefusal;
 
-    fn judged(verdict: &ObjectVerdict, proxies: &[ProxyAnswer]) -> (String, String, Value) {
+    fn judged(verdict: &ObjectVerdict, proxies: &[ProxyProgress]) -> (String, String, Value) {
         let mut object = json!({"kind": "VirtualService"});
         judge(&mut object, verdict, proxies);
         let condition = &object["status"]["conditions"][0];
@@ -52,11 +52,11 @@ mod tests {
 
     #[test]
     fn the_condition_shows_whether_the_object_is_in_force_and_why_not() {
-        let proxy = |acknowledged, refusals| ProxyAnswer {
+        let proxy = |acknowledged, refusals| ProxyProgress {
             acknowledged,
-            answered: acknowledged,
+            responded: acknowledged,
             refusals,
-            ..ProxyAnswer::default()
+            ..ProxyProgress::default()
         };
         let refusal = ProxyRefusal { since: 7, detail: "bad".into(), ..ProxyRefusal::default() };
         let accepted = || ObjectVerdict { accepted: true, snapshot: 7, ..ObjectVerdict::default() };

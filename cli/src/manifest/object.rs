@@ -110,7 +110,8 @@ pub fn is_selected(object: &Value, selector: &Selector) -> bool {
     selector.matches(|name| have.and_then(|have| have.get(name)).and_then(Value::as_str))
 }
 
-/// The container of a pod that is meant if none is named: the one that the pod says, or the first application's.
+/// The container of a pod that is used if none is named: that of the pod's annotation, or the first one that is not a
+/// sidecar.
 pub fn default_container(pod: &Value) -> Option<String> {
     let named = text(pod, "/metadata/annotations/kubectl.kubernetes.io~1default-container");
     if !named.is_empty() {
@@ -121,7 +122,7 @@ pub fn default_container(pod: &Value) -> Option<String> {
     names.iter().find(|name| **name != PROXY).or(names.first()).map(|name| (*name).to_string())
 }
 
-/// The names of a pod's containers, those for its start first.
+/// The names of a pod's containers, the init containers first.
 pub fn containers(pod: &Value) -> Vec<&str> {
     let list = |path: &str| pod.pointer(path).and_then(Value::as_array).into_iter().flatten();
     let all = list("/spec/initContainers").chain(list("/spec/containers"));

@@ -1,5 +1,5 @@
-//! The logs that a mesh leaves when it is taken down, for `logs --previous`: the end of each container's output,
-//! limited in size. They are kept until the next mesh of this folder ends.
+//! Saves the end of each container's log when a mesh is taken down, and reads it for `logs --previous`. The logs are kept
+//! until the next mesh with the same state folder ends.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub struct Last {
 }
 
 impl Last {
-    /// The last mesh's logs, if no mesh is running; `None` if a mesh runs or no logs were left.
+    /// The last mesh's logs. `None` if a mesh is running, or if no logs were saved.
     pub fn without_mesh(state: &State) -> Result<Option<Self>, folder::Error> {
         let runs = Lock::read(state)?.is_some_and(|lock| lock.is_held());
         let folder = state.last_logs();
@@ -73,9 +73,9 @@ pub fn keep(state: &State) -> std::io::Result<()> {
     for old in names(&target) {
         drop(std::fs::remove_file(target.join(old)));
     }
-    let mut room = ALL;
+    let mut room = MAX_LOGS;
     for (_, path, name) in files {
-        let bytes = end(&path, ONE.min(room))?;
+        let bytes = end(&path, MAX_LOG.min(room))?;
         if !bytes.is_empty() {
             folder.write(&name, &bytes)?;
         }
@@ -125,9 +125,9 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 /// Bytes kept of one container's log; see docs/limits.md.
-const ONE: u64 = 256 << 10;
+const MAX_LOG: u64 = 256 << 10;
 /// Bytes kept of all logs.
-const ALL: u64 = 8 << 20;
+const MAX_LOGS: u64 = 8 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -140,7 +140,7 @@ mod tests {
         let pod = state.pod_logs("shop", "web-1");
         std::fs::create_dir_all(&pod).unwrap();
         std::fs::write(pod.join("app-0.log"), "before\n").unwrap();
-        std::fs::write(pod.join("app-1.log"), format!("first\n{}\nlast\n", "x".repeat(ONE as usize)))
+        std::fs::write(pod.join("app-1.log"), format!("first\n{}\nlast\n", "x".repeat(MAX_LOG as usize)))
             .unwrap();
         std::fs::write(pod.join("istio-proxy-0.log"), "proxy\n").unwrap();
         keep(&state).unwrap();

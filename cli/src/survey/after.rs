@@ -1,4 +1,4 @@
-//! The check of a control plane that is installed: its parts run, its certificates are valid, its webhooks answer, and the
+//! The check of a control plane that is installed: its parts run, its certificates are valid, its webhooks respond, and the
 //! pods of the mesh belong to it.
 
 use std::collections::BTreeSet;

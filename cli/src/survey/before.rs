@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::check::definition::{self, Definition};
 use crate::check::finding::Finding;
-use crate::check::permission::{self, Answer, VERBS, WRITTEN, Written};
+use crate::check::permission::{self, Permission, VERBS, WRITTEN, Written};
 use crate::check::plane::Plane;
 use crate::check::{platform, rival};
 use crate::survey::read::{Webhooks, all, or_finding};
@@ -102,11 +102,11 @@ async fn permissions(client: &Client, namespace: &str) -> Vec<Finding> {
         let name = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
         let place = if is_namespaced { namespace } else { "" };
         let allowed = may(client, verb, (group, resource), place).await;
-        Answer { action: format!("{verb} {name}"), allowed }
+        Permission { action: format!("{verb} {name}"), allowed }
     };
-    let answers: Vec<Answer> = stream::iter(pairs).map(ask).buffered(AT_ONCE).collect().await;
+    let permissions: Vec<Permission> = stream::iter(pairs).map(ask).buffered(AT_ONCE).collect().await;
     let grants = may(client, "escalate", ("rbac.authorization.k8s.io", "clusterroles"), "").await;
-    permission::findings(&answers, &grants)
+    permission::findings(&permissions, &grants)
 }
 
 /// Whether the user may do something in a namespace, or with objects of the whole cluster.
@@ -120,8 +120,8 @@ async fn may(client: &Client, verb: &str, kind: (&str, &str), namespace: &str) -
     };
     let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
     let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
-    let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await;
-    let status = answer.map_err(|error| reason(&error))?.status;
+    let response = Api::all(client.clone()).create(&PostParams::default(), &review).await;
+    let status = response.map_err(|error| reason(&error))?.status;
     Ok(status.is_some_and(|status| status.allowed))
 }
 
@@ -153,11 +153,11 @@ mod tests {
 
     /// The levels and checks of all findings but those that are in order.
     async fn concerns(
-        answer: impl Fn(&str, &str, &Value) -> Option<(u16, Value)> + Send + Sync + 'static,
+        respond: impl Fn(&str, &str, &Value) -> Option<(u16, Value)> + Send + Sync + 'static,
     ) -> Vec<(Level, &'static str)> {
         let client = fake::client(move |method, path, body| {
-            if let Some(answer) = answer(method, path, body) {
-                return answer;
+            if let Some(response) = respond(method, path, body) {
+                return response;
             }
             match path {
                 "/version" => version("34"),

@@ -1,4 +1,4 @@
-//! An API server of the tests' own: a function of method, path and body.
+//! An API server for tests: a function of method, path and body.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 /// A client of the server.
-pub(super) fn client(answer: impl Fn(&str, &str, &Value) -> (u16, Value) + Send + Sync + 'static) -> Client {
-    let answer = Arc::new(answer);
+pub(super) fn client(respond: impl Fn(&str, &str, &Value) -> (u16, Value) + Send + Sync + 'static) -> Client {
+    let respond = Arc::new(respond);
     let service = move |request: Request<Body>| {
-        let answer = answer.clone();
+        let respond = respond.clone();
         async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
             let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-            let (status, value) = answer(head.method.as_str(), head.uri.path(), &body);
+            let (status, value) = respond(head.method.as_str(), head.uri.path(), &body);
             let response = Response::builder().status(status).header("content-type", "application/json");
             Ok::<_, Infallible>(response.body(Full::new(Bytes::from(value.to_string()))).unwrap())
         }

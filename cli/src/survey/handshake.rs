@@ -30,7 +30,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let end = tokio::time::timeout(PATIENCE, end(stream, server, namespace, roots)).await;
-    let end = end.unwrap_or_else(|_| Err("it does not answer".to_owned()));
+    let end = end.unwrap_or_else(|_| Err("it does not respond".to_owned()));
     Served { server: format!("{}:{}", server.app, server.port), end }
 }
 

@@ -27,12 +27,12 @@ impl Leftover {
         format!("{}/{}{place}", self.resource.plural, self.name)
     }
 
-    /// Whether the users' objects of a kind go with it.
+    /// Whether the users' objects of a kind are deleted with it.
     pub fn is_definition(&self) -> bool {
         self.resource.kind == "CustomResourceDefinition"
     }
 
-    /// Deletes it. One that is gone already is deleted.
+    /// Deletes it. Succeeds if it does not exist any more.
     pub async fn delete(&self, client: &Client) -> Result<(), Error> {
         let api = match &self.namespace {
             Some(namespace) => {
@@ -47,7 +47,7 @@ impl Leftover {
     }
 }
 
-/// What there is, given the namespace of the control plane.
+/// The objects that are left, given the namespace of the control plane.
 pub async fn list(client: &Client, namespace: &str) -> Result<Vec<Leftover>, Error> {
     let mut all = vec![];
     let definitions = Api::<CustomResourceDefinition>::all(client.clone());

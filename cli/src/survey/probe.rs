@@ -105,7 +105,7 @@ fn peer(log: &str) -> Option<String> {
 /// What the probe's pods wait for, when its time is over.
 async fn stuck(client: &Client, namespace: &str, patience: Duration) -> String {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let mut text = format!("no answer after {} s", patience.as_secs());
+    let mut text = format!("no response after {} s", patience.as_secs());
     let list = pods.list(&kube::api::ListParams::default()).await;
     for pod in list.map(|list| list.items).unwrap_or_default() {
         let waits = readiness::reason(&pod).unwrap_or_else(|| {

@@ -1,4 +1,4 @@
-//! Lists of objects. A list that the user may not read becomes a finding, and the other checks go on.
+//! Lists objects. A list that the user may not read becomes a finding, and the other checks continue.
 
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
@@ -19,7 +19,7 @@ where
     list.map(|list| list.items).map_err(|error| reason(&error))
 }
 
-/// The objects of a list; none, and a finding, if it cannot be read.
+/// The objects of a list. If it cannot be read, adds a finding and returns none.
 pub(super) fn or_finding<K>(
     list: Result<Vec<K>, String>,
     check: &'static str,

@@ -47,7 +47,7 @@ fn planes(deployments: &[Deployment]) -> Vec<Installed> {
     planes.into_values().collect()
 }
 
-/// How far the Deployments are that have these labels, as in a selector.
+/// The progress of the Deployments with these labels, as in a selector.
 pub async fn state(client: &Client, namespace: &str, labels: &str) -> Result<Vec<Progress>, Error> {
     let params = ListParams::default().labels(labels);
     let deployments = Api::<Deployment>::namespaced(client.clone(), namespace).list(&params).await?.items;
@@ -55,8 +55,8 @@ pub async fn state(client: &Client, namespace: &str, labels: &str) -> Result<Vec
     Ok(deployments.iter().map(|deployment| progress(deployment, &pods)).collect())
 }
 
-/// Waits until all Deployments with these labels are complete, and tells each change. Returns how far they are when they
-/// are complete, or when the time is over.
+/// Waits until all Deployments with these labels are complete, and reports each change. Returns their progress when they
+/// are complete or the time is over.
 pub async fn wait(
     client: &Client,
     (namespace, labels): (&str, &str),
@@ -64,13 +64,13 @@ pub async fn wait(
     tell: impl Fn(&Progress),
 ) -> Result<Vec<Progress>, Error> {
     let end = tokio::time::Instant::now() + patience;
-    let mut told: BTreeMap<String, Progress> = BTreeMap::new();
+    let mut reported: BTreeMap<String, Progress> = BTreeMap::new();
     loop {
         let now = state(client, namespace, labels).await?;
         for one in &now {
-            if told.get(&one.name) != Some(one) {
+            if reported.get(&one.name) != Some(one) {
                 tell(one);
-                told.insert(one.name.clone(), one.clone());
+                reported.insert(one.name.clone(), one.clone());
             }
         }
         let is_complete = !now.is_empty() && now.iter().all(|one| one.is_complete);

@@ -33,7 +33,7 @@ pub(super) async fn findings(client: &Client, plane: &Plane) -> Vec<Finding> {
     vec![validation, injection]
 }
 
-/// Creates a pod as a dry run, and says what became of it.
+/// Creates a pod as a dry run, and returns the finding about its injection.
 async fn injected(client: &Client, plane: &Plane) -> Result<&'static str, String> {
     let pod: Pod = serde_json::from_value(json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -69,7 +69,7 @@ mod tests {
     use crate::survey::fake;
     use serde_json::Value;
 
-    /// The levels of both findings, given how the API server answers to the invalid object and to the pod.
+    /// The levels of both findings, given how the API server responds to the invalid object and to the pod.
     async fn levels(
         gateway: fn(&Value) -> (u16, Value),
         pod: fn(&Value) -> (u16, Value),

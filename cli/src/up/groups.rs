@@ -139,10 +139,12 @@ async fn remove(group: &Path) {
         match cgroup::remove(group) {
             Ok(true) => return,
             Ok(false) => tokio::time::sleep(cgroup::PAUSE).await,
-            Err(error) => return tracing::warn!(group = %group.display(), %error, "a control group is left"),
+            Err(error) => {
+                return tracing::warn!(group = %group.display(), %error, "a control group cannot be removed");
+            }
         }
     }
-    tracing::warn!(group = %group.display(), ?killed, "a control group is left: its processes do not end");
+    tracing::warn!(group = %group.display(), ?killed, "a control group cannot be removed, because its processes do not end");
 }
 
 fn run(steps: &[Step]) -> Result<(), GroupError> {

@@ -256,7 +256,7 @@ fn command(name: &str, arguments: &[String], context: &Context) -> Result<Comman
 pub async fn validate(objects: &[Given]) -> Result<(Vec<Problem>, Vec<Problem>), RequestError> {
     let body = serde_json::to_vec(&json!({"objects": objects}))?;
     let response = request(PILOT_HTTP, http::Method::POST, "/debug/validate", Some(body)).await?;
-    let response: api::resource::check::Answer = serde_json::from_slice(&response)?;
+    let response: api::resource::check::CheckResponse = serde_json::from_slice(&response)?;
     Ok((response.errors, response.warnings))
 }
 

@@ -178,7 +178,7 @@ impl Install {
     }
 }
 
-/// The check of what was installed. Webhooks answer a moment after their pods are ready, so it is repeated for a while
+/// The check of what was installed. Webhooks respond a moment after their pods are ready, so it is repeated for a while
 /// if something is wrong.
 async fn settled(cluster: &Cluster, plane: &Plane) -> Result<Report, Failure> {
     let mut tries = TRIES;

@@ -188,7 +188,7 @@ impl Logs {
         Ok(())
     }
 
-    /// Prints the log that the last mesh left.
+    /// Prints the log that was saved when the last mesh was taken down.
     fn last(&self, last: &Last, namespace: &str) -> Result<(), Failure> {
         let Some(pod) = &self.pod else {
             return Err(Failure::blocked(
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_line_has_its_prefix_however_the_bytes_come() {
+    fn each_line_has_its_prefix_however_the_bytes_are_split() {
         let mut lines = Lines { prefix: "[pod/a/c] ".into(), partial: Vec::new() };
         let mut text = Vec::new();
         for piece in ["one\ntw", "o\n", "three"] {

@@ -83,7 +83,7 @@ pub fn confirm(what: &str, yes: bool) -> Result<(), Failure> {
     }
     if !std::io::stdin().is_terminal() {
         return Err(Failure::blocked(
-            "this needs a confirmation, and standard input is no terminal",
+            "this needs a confirmation, and standard input is not a terminal",
             "add --yes if you mean it",
         ));
     }

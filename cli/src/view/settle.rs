@@ -2,7 +2,7 @@
 //! problems when the wait is over.
 
 use api::resource::document::Problem;
-use api::resource::verdict::{ObjectVerdict, ProxyAnswer, Standing, Wanted};
+use api::resource::verdict::{ObjectVerdict, ProxyProgress, Standing, Wanted};
 
 use crate::wire::Settling;
 
@@ -16,7 +16,7 @@ pub struct Awaited {
 }
 
 impl Awaited {
-    /// Nothing for a pod: it is there or gone by itself, which needs no acknowledgement from pilot.
+    /// Nothing for a pod: its creation and deletion need no acknowledgement from pilot.
     pub fn new(wanted: Wanted, file: String) -> Option<Self> {
         let is_pod = wanted.kind == "Pod" && wanted.group.is_empty();
         (!is_pod).then_some(Self { wanted, file })
@@ -122,7 +122,7 @@ fn refused(awaited: &[Awaited], settling: &Settling) -> Vec<Problem> {
 /// Proxies that have not acknowledged, and proxies that are not connected.
 fn late<'a>(awaited: &[Awaited], settling: &'a Settling) -> Vec<&'a str> {
     let snapshot = snapshot(awaited, settling);
-    let pending = |proxy: &&ProxyAnswer| proxy.standing(snapshot) == Standing::Pending;
+    let pending = |proxy: &&ProxyProgress| proxy.standing(snapshot) == Standing::Pending;
     let late = settling.verdicts.proxies.iter().filter(pending).map(|proxy| proxy.proxy.as_str());
     late.chain(settling.missing.iter().map(String::as_str)).collect()
 }
@@ -197,22 +197,22 @@ mod tests {
         }
     }
 
-    fn proxy(name: &str, answered: u64, detail: Option<&str>) -> ProxyAnswer {
+    fn proxy(name: &str, responded: u64, detail: Option<&str>) -> ProxyProgress {
         let refusal = |detail: &str| ProxyRefusal {
             names: vec!["80".into()],
             detail: detail.into(),
             since: 7,
             ..ProxyRefusal::default()
         };
-        ProxyAnswer {
+        ProxyProgress {
             proxy: name.into(),
-            acknowledged: if detail.is_some() { 6 } else { answered },
-            answered,
+            acknowledged: if detail.is_some() { 6 } else { responded },
+            responded,
             refusals: detail.map(refusal).into_iter().collect(),
         }
     }
 
-    fn settling(objects: Vec<ObjectVerdict>, proxies: Vec<ProxyAnswer>) -> Settling {
+    fn settling(objects: Vec<ObjectVerdict>, proxies: Vec<ProxyProgress>) -> Settling {
         let verdicts = Verdicts { snapshot: 7, objects, proxies, ..Verdicts::default() };
         let wanted: Vec<Wanted> = awaited(false).into_iter().map(|one| one.wanted).collect();
         Settling { settled: verdicts.settles(&wanted), verdicts, ..Settling::default() }

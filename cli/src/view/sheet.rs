@@ -1,5 +1,5 @@
 //! Pure. Text in columns as `kubectl describe` aligns it. A cell is as wide as the widest cell of its column in the
-//! adjacent lines above and below, as far as these lines have the column.
+//! block of adjacent lines that have this column.
 
 /// Lines of cells.
 #[derive(Debug, Clone, Default)]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use api::resource::check::Given;
 use api::resource::document::Problem;
 use api::resource::relation::Related;
-use api::resource::verdict::{ObjectVerdict, ProxyAnswer, Verdicts, Wanted};
+use api::resource::verdict::{ObjectVerdict, ProxyProgress, Verdicts, Wanted};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -202,8 +202,8 @@ pub struct Description {
     pub object: Value,
     /// Pilot's verdict; `None` if pilot has none for this object.
     pub verdict: Option<ObjectVerdict>,
-    /// Responses of the proxies to the object.
-    pub proxies: Vec<ProxyAnswer>,
+    /// The progress of each proxy.
+    pub proxies: Vec<ProxyProgress>,
     /// Related objects.
     pub relations: Vec<Related>,
     /// The endpoints of a Service, for each of its ports.

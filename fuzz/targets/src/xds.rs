@@ -66,8 +66,8 @@ fn response(bytes: &[u8]) {
         }
     }
     exercise::apply(resources);
-    let answer = client.acknowledge(&received, &rejected);
-    assert_eq!(answer.error_detail.is_some(), !rejected.is_empty());
+    let response = client.acknowledge(&received, &rejected);
+    assert_eq!(response.error_detail.is_some(), !rejected.is_empty());
 }
 
 /// The descriptors are large, so they are built once.

@@ -82,7 +82,7 @@ async fn version(client: &Client) -> Info {
             }
             Err(error) => {
                 let reason = reason(&error);
-                tracing::warn!(reason, "the API server does not tell its version yet; trying again");
+                tracing::warn!(reason, "the version of the API server cannot be read yet; trying again");
             }
         }
         tokio::time::sleep(pause).await;

@@ -1,5 +1,5 @@
 //! Pure. What to change in an object that registers webhooks: the certificates, and what happens to a request that the
-//! webhook cannot answer.
+//! webhook cannot handle.
 
 use json_patch::Patch;
 use k8s_openapi::ByteString;
@@ -15,7 +15,7 @@ pub(super) enum Step {
 }
 
 /// The next step for an object. Certificates (`bundle`, PEM) are written first: the webhook works only with them. Once it
-/// `works`, requests that it cannot answer are refused. `None` if the object is in order.
+/// `works`, requests that it cannot handle are refused. `None` if the object is in order.
 pub(super) fn step(object: &Value, bundle: &[u8], works: bool) -> Option<Step> {
     let webhooks = object.get("webhooks")?.as_array()?;
     if let Some(patch) = patch(webhooks, bundle, works) {

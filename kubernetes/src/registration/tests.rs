@@ -1,4 +1,4 @@
-//! The keeper against an API server of the tests' own, which holds one object.
+//! The keeper with a fake API server that holds one object.
 
 use super::*;
 use bytes::Bytes;

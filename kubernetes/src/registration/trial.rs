@@ -6,7 +6,7 @@ use kube::{Client, Error};
 use serde_json::json;
 
 /// An object that the webhook must refuse. The API server is asked to accept it and does not store it (a dry run). Until it
-/// has been refused, a request that the webhook cannot answer is handled as the webhook was installed.
+/// has been refused, a request that the webhook cannot handle is handled as the webhook was installed.
 #[derive(Debug, Clone)]
 pub struct Trial {
     /// The resource of the object.

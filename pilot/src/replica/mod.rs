@@ -122,7 +122,7 @@ impl Replicas {
         }
     }
 
-    /// Asks all others the same question. `None`: one has nothing to respond, or does not respond in time.
+    /// Sends the same request to all others. `None`: one has nothing to report, or does not respond in time.
     pub async fn ask_all<Q: Serialize, A: DeserializeOwned>(
         &self,
         path: &str,
@@ -181,8 +181,8 @@ impl Replicas {
 
 /// How long a replica may take to send its state.
 const STATE_LIMIT: Duration = Duration::from_secs(2);
-/// How long a question is held open when nothing changes.
+/// How long a request is held open when nothing changes.
 const HELD_OPEN: Duration = Duration::from_secs(45);
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(10);
-/// How often a changed configuration is looked through for replicas.
+/// How often replicas are looked up after changes of the configuration.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);

@@ -1,18 +1,18 @@
-//! Pure. What a replica of pilot reports to the one that writes status: the versions of objects that it has in force, and
-//! what its proxies say about them. Generations of snapshots count differently in each replica, so they are only compared
-//! with others of the same state.
+//! Pure. The report of a replica of pilot to the replica that writes status: the versions of objects in force there, and
+//! the acknowledgements of its proxies. Each replica numbers its snapshots itself, so a generation is only compared with
+//! others of the same report.
 
 use crate::verdict::Channel;
 use api::resource::kind;
-use api::resource::verdict::{ObjectVerdict, ProxyAnswer};
+use api::resource::verdict::{ObjectVerdict, ProxyProgress};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Where a replica is asked for its state, with `POST`.
+/// The path at which a replica responds with its state to a `POST`.
 pub const PATH: &str = "/ostria/replica/state";
 
-/// The question.
+/// The request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct StateQuestion {
@@ -29,7 +29,7 @@ pub struct ReplicaState {
     /// The mesh's objects that it knows.
     pub objects: Vec<Held>,
     /// Its proxies.
-    pub proxies: Vec<ProxyAnswer>,
+    pub proxies: Vec<ProxyProgress>,
 }
 
 /// The version of an object that a replica has.
@@ -81,7 +81,7 @@ impl Held {
 }
 
 /// A hash of what proxies refuse.
-pub fn refusals(proxies: &[ProxyAnswer]) -> u64 {
+pub fn refusals(proxies: &[ProxyProgress]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for proxy in proxies.iter().filter(|proxy| !proxy.refusals.is_empty()) {
         (&proxy.proxy, &proxy.refusals).hash(&mut hasher);

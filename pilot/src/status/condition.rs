@@ -1,11 +1,12 @@
-//! Pure. From the verdict on an object, and what the proxies say about it, to the conditions of its `status`.
+//! Pure. Makes the conditions of an object's `status` from pilot's verdict on the object and the acknowledgements of the
+//! proxies.
 //!
-//! A condition is written again only if it says something else. The count of proxies in `Programmed` changes with each pod
-//! that starts or ends, so a change of the count alone is none; and proxies that have just connected do not make an object
-//! pending that was in force at all others.
+//! A condition is written again only if its meaning changes. The count of proxies in `Programmed` changes with each pod
+//! that starts or ends, so a change of the count alone is not written. Proxies that have just connected do not make an
+//! object pending that is in force in all others.
 
 use api::resource::document::Problem;
-use api::resource::verdict::{ObjectVerdict, ProxyAnswer, Standing};
+use api::resource::verdict::{ObjectVerdict, ProxyProgress, Standing};
 use serde_json::{Value, json};
 
 /// A condition of an object, as in Kubernetes' `metav1.Condition`.
@@ -19,7 +20,7 @@ pub(super) struct Condition {
     pub(super) generation: i64,
 }
 
-/// What the proxies say about the changes of one snapshot.
+/// How many proxies have acknowledged or refused the changes of one snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Standings {
     acknowledged: usize,
@@ -31,7 +32,7 @@ pub(super) struct Standings {
 
 impl Standings {
     /// The standings of these proxies.
-    pub(super) fn of(proxies: &[ProxyAnswer], snapshot: u64) -> Self {
+    pub(super) fn of(proxies: &[ProxyProgress], snapshot: u64) -> Self {
         let mut all = Self::default();
         for proxy in proxies {
             match proxy.standing(snapshot) {
@@ -44,7 +45,7 @@ impl Standings {
     }
 
     /// The standings of proxies that cannot have the changes yet.
-    pub(super) fn pending(proxies: &[ProxyAnswer]) -> Self {
+    pub(super) fn pending(proxies: &[ProxyProgress]) -> Self {
         let pending = proxies.iter().map(|proxy| proxy.proxy.clone()).collect();
         Self { pending, ..Self::default() }
     }
@@ -118,7 +119,7 @@ fn programmed(verdict: &ObjectVerdict, standings: &Standings, generation: i64) -
     of("True", "Programmed", count)
 }
 
-/// Whether `new` says something else than `old`.
+/// Whether the meaning of `new` differs from that of `old`.
 pub(super) fn differ(old: &[Condition], new: &[Condition]) -> bool {
     old.len() != new.len() || old.iter().zip(new).any(|(old, new)| differs(old, new))
 }
@@ -134,7 +135,7 @@ fn differs(old: &Condition, new: &Condition) -> bool {
     !same_state || (!is_count && old.message != new.message)
 }
 
-/// The conditions of the object's status that are ours, as far as they can be read; in our order.
+/// Pilot's own conditions in the object's status, in pilot's order. Malformed ones are left out.
 pub(super) fn stored(object: &Value) -> Vec<Condition> {
     let Some(list) = object["status"]["conditions"].as_array() else { return vec![] };
     let found = KINDS.iter().filter_map(|kind| {
@@ -243,13 +244,13 @@ mod tests {
         ObjectVerdict { accepted, snapshot: 5, ..ObjectVerdict::default() }
     }
 
-    fn proxy(name: &str, acknowledged: u64, refusal: Option<&str>) -> ProxyAnswer {
+    fn proxy(name: &str, acknowledged: u64, refusal: Option<&str>) -> ProxyProgress {
         let refusals =
             refusal.map(|detail| ProxyRefusal { detail: detail.into(), since: 5, ..Default::default() });
-        ProxyAnswer {
+        ProxyProgress {
             proxy: name.into(),
             acknowledged,
-            answered: acknowledged,
+            responded: acknowledged,
             refusals: refusals.into_iter().collect(),
         }
     }
@@ -268,8 +269,8 @@ mod tests {
             snapshot,
             ..verdict(false)
         };
-        let many: Vec<ProxyAnswer> = (0..12).map(|n| proxy(&format!("p{n}.shop"), 4, None)).collect();
-        let table: [(&str, ObjectVerdict, Vec<ProxyAnswer>, [&str; 3]); 8] = [
+        let many: Vec<ProxyProgress> = (0..12).map(|n| proxy(&format!("p{n}.shop"), 4, None)).collect();
+        let table: [(&str, ObjectVerdict, Vec<ProxyProgress>, [&str; 3]); 8] = [
             (
                 "in force",
                 verdict(true),
@@ -355,7 +356,7 @@ mod tests {
 
     #[test]
     fn only_what_matters_is_a_difference() {
-        let of = |proxies: &[ProxyAnswer], generation| {
+        let of = |proxies: &[ProxyProgress], generation| {
             conditions(&verdict(true), &Standings::of(proxies, 5), generation)
         };
         let (good, late) = (proxy("a.shop", 5, None), proxy("b.shop", 4, None));

@@ -1,11 +1,11 @@
-//! Pure. What has been written of each object's status, and what is due.
+//! Pure. Remembers the status that was written to each object, and decides which objects need another one.
 //!
-//! An object is due when its conditions say something else than what was last written. Proxies that have not responded yet
+//! An object is due when its conditions differ in meaning from those that were last written. Proxies that have not responded yet
 //! get a few seconds before an object is shown as pending, so that most changes are written once.
 
 use super::condition::{Condition, Standings, conditions, differ};
 use crate::replica::{self, Held, ReplicaState};
-use api::resource::verdict::{ObjectVerdict, ProxyAnswer};
+use api::resource::verdict::{ObjectVerdict, ProxyProgress};
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
@@ -29,12 +29,12 @@ struct Entry {
     seen: Seen,
     /// When this version was first seen.
     since: Instant,
-    known: Known,
+    stored: Stored,
 }
 
-/// What is known about the status in the cluster.
+/// The object's status in the cluster, as far as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Known {
+pub(super) enum Stored {
     /// Nothing yet.
     Unread,
     /// It holds these conditions.
@@ -54,7 +54,7 @@ pub(super) struct Due {
 /// The proxies of this replica, and the states of the others.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Proxies<'a> {
-    pub(super) own: &'a [ProxyAnswer],
+    pub(super) own: &'a [ProxyProgress],
     pub(super) others: &'a [ReplicaState],
 }
 
@@ -66,17 +66,18 @@ impl Proxies<'_> {
     }
 }
 
-/// What the proxies of all replicas say. Objects of one snapshot of a replica share what its proxies say.
+/// The acknowledgements of the proxies of all replicas. Objects of one snapshot of a replica share those of its proxies.
 struct Counts<'a> {
     proxies: Proxies<'a>,
     own: BTreeMap<u64, Standings>,
     others: Vec<Other<'a>>,
 }
 
-/// Another replica: what it has of each object, and what its proxies say by its snapshot; `None`: it lacks the version.
+/// Another replica: its snapshot with each object (`None`: it lacks this version), and the acknowledgements of its
+/// proxies by snapshot.
 struct Other<'a> {
     held: HashMap<&'a str, &'a Held>,
-    proxies: &'a [ProxyAnswer],
+    proxies: &'a [ProxyProgress],
     standings: BTreeMap<Option<u64>, Standings>,
 }
 
@@ -133,20 +134,21 @@ impl Ledger {
                 Some(entry) if entry.seen == seen => entry,
                 // The status of the object is as it was, unless it is another object.
                 Some(entry) if entry.seen.0 == seen.0 && !seen.0.is_empty() => {
-                    let known = if entry.known == Known::LeftAlone { Known::Unread } else { entry.known };
-                    Entry { seen, since: now, known }
+                    let stored =
+                        if entry.stored == Stored::LeftAlone { Stored::Unread } else { entry.stored };
+                    Entry { seen, since: now, stored }
                 }
-                _ => Entry { seen, since: now, known: Known::Unread },
+                _ => Entry { seen, since: now, stored: Stored::Unread },
             };
             let standings = counts.of(&verdict);
             let patient = verdict.accepted && !standings.is_settled() && now < entry.since + PATIENCE;
-            let differs = match &entry.known {
-                Known::Unread => true,
-                Known::Holds(old) => differ(
+            let differs = match &entry.stored {
+                Stored::Unread => true,
+                Stored::Holds(old) => differ(
                     old,
                     &conditions(&verdict, &standings, verdict.version.generation.max(generation(old))),
                 ),
-                Known::LeftAlone => false,
+                Stored::LeftAlone => false,
             };
             self.waits |= differs || (verdict.accepted && !standings.is_settled());
             self.entries.insert(name.clone(), entry);
@@ -158,9 +160,9 @@ impl Ledger {
     }
 
     /// Records what is known about an object after an attempt.
-    pub(super) fn note(&mut self, name: &Name, known: Known) {
+    pub(super) fn note(&mut self, name: &Name, stored: Stored) {
         if let Some(entry) = self.entries.get_mut(name) {
-            entry.known = known;
+            entry.stored = stored;
         }
     }
 }
@@ -193,13 +195,13 @@ mod tests {
         }
     }
 
-    fn proxy(acknowledged: u64) -> ProxyAnswer {
-        ProxyAnswer { proxy: "a.shop".into(), acknowledged, answered: acknowledged, refusals: vec![] }
+    fn proxy(acknowledged: u64) -> ProxyProgress {
+        ProxyProgress { proxy: "a.shop".into(), acknowledged, responded: acknowledged, refusals: vec![] }
     }
 
     impl<'a> Proxies<'a> {
         /// Those of the only replica.
-        fn own(own: &'a [ProxyAnswer]) -> Self {
+        fn own(own: &'a [ProxyProgress]) -> Self {
             Self { own, others: &[] }
         }
     }
@@ -208,7 +210,7 @@ mod tests {
     fn write(ledger: &mut Ledger, due: &[Due]) {
         for one in due {
             let all = conditions(&one.verdict, &one.standings, one.verdict.version.generation);
-            ledger.note(&one.name, Known::Holds(all));
+            ledger.note(&one.name, Stored::Holds(all));
         }
     }
 
@@ -244,7 +246,7 @@ mod tests {
     fn an_object_that_is_left_alone_is_looked_at_again_when_it_changes() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         let due = ledger.due(vec![verdict("a", 1)], Proxies::own(&[proxy(1)]), now);
-        ledger.note(&due[0].name, Known::LeftAlone);
+        ledger.note(&due[0].name, Stored::LeftAlone);
         assert!(
             ledger.due(vec![verdict("a", 1)], Proxies::own(&[proxy(1)]), now).is_empty() && !ledger.waits()
         );
@@ -263,7 +265,7 @@ mod tests {
         };
         let due = ledger.due(vec![refused("1")], Proxies::own(&[]), now);
         // The generation comes from the object itself.
-        ledger.note(&due[0].name, Known::Holds(conditions(&due[0].verdict, &due[0].standings, 4)));
+        ledger.note(&due[0].name, Stored::Holds(conditions(&due[0].verdict, &due[0].standings, 4)));
         assert!(ledger.due(vec![refused("1")], Proxies::own(&[]), now).is_empty());
         assert_eq!(ledger.due(vec![refused("2")], Proxies::own(&[]), now).len(), 1);
     }
@@ -275,11 +277,11 @@ mod tests {
             let uid = uid.into();
             Held { name: "/VirtualService//a".into(), uid, generation, accepted, snapshot }
         };
-        let refusing = |snapshot| ProxyAnswer {
+        let refusing = |snapshot| ProxyProgress {
             proxy: "b.shop".into(),
-            answered: snapshot,
+            responded: snapshot,
             refusals: vec![ProxyRefusal { detail: "bad".into(), since: snapshot, ..ProxyRefusal::default() }],
-            ..ProxyAnswer::default()
+            ..ProxyProgress::default()
         };
         let both = |acknowledged| vec![proxy(acknowledged), proxy(acknowledged)];
         let all = "acknowledged by 3 of 3 proxies";

@@ -1,9 +1,9 @@
 //! Writes the `status` of the mesh's objects in a cluster: whether pilot accepts them, whether their references resolve,
 //! and how many proxies have acknowledged them.
 //!
-//! One replica writes. It never writes what the object says already, at most ten times a second, and never where another
-//! component writes the status. The other replicas are asked for their proxies (`replica`) whenever a status may have to
-//! be written, and say when one of them begins or ends to refuse something.
+//! One replica writes, at most ten times a second. It writes no status that is up to date, and none that belongs to another
+//! component. It asks the other replicas for the acknowledgements of their proxies (`replica`) before it writes a status;
+//! they also report when one of their proxies begins or stops to refuse something.
 
 mod ledger;
 
@@ -19,7 +19,7 @@ use condition::{conditions, differ, is_foreign, status, stored};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Client, Error};
-use ledger::{Due, Known, Ledger, Proxies};
+use ledger::{Due, Ledger, Proxies, Stored};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ pub async fn keep(
 ) {
     let work = async {
         while leads.wait_for(|leads| *leads).await.is_ok() {
-            // Another replica may have written meanwhile, so each term begins with nothing known.
+            // Another replica may have written meanwhile, so a new leader reads each status again.
             let mut writer = Writer::new(client.clone(), verdicts.clone(), replicas.clone());
             tokio::select! {
                 () = writer.run() => {}
@@ -52,12 +52,12 @@ struct Writer {
     client: Client,
     verdicts: Channel,
     replicas: Replicas,
-    /// The states of the other replicas when last looked at.
+    /// The states of the other replicas at the last look.
     others: BTreeMap<SocketAddr, ReplicaState>,
     ledger: Ledger,
     reads: Interval,
     writes: Interval,
-    /// Whether a proxy refused something when last looked at.
+    /// Whether a proxy refused something at the last look.
     troubled: bool,
     /// The wait after an error.
     pause: Duration,
@@ -124,7 +124,7 @@ impl Writer {
         }
     }
 
-    /// Writes what is due, up to a limit, after which newer verdicts are looked at.
+    /// Writes the statuses that are due, up to a limit, after which newer verdicts are read.
     async fn look(&mut self) -> Result<(), String> {
         let (_, verdicts) = self.verdicts.since(0, is_of_the_mesh);
         self.others = self.replicas.states().await;
@@ -141,24 +141,24 @@ impl Writer {
         Ok(())
     }
 
-    /// Reads an object, and writes its status if it says something else.
-    async fn write(&mut self, due: &Due) -> Result<Known, String> {
+    /// Reads an object, and writes its status if it differs.
+    async fn write(&mut self, due: &Due) -> Result<Stored, String> {
         let verdict = &due.verdict;
-        let Some(api) = self.api(verdict) else { return Ok(Known::LeftAlone) };
+        let Some(api) = self.api(verdict) else { return Ok(Stored::LeftAlone) };
         self.reads.tick().await;
         let object = match api.get_status(&verdict.name).await {
             Ok(object) => serde_json::to_value(object).map_err(|error| error.to_string())?,
-            Err(Error::Api(status)) if status.code == 404 => return Ok(Known::LeftAlone),
+            Err(Error::Api(status)) if status.code == 404 => return Ok(Stored::LeftAlone),
             Err(error) => return Err(format!("{}: {error}", named(verdict))),
         };
         // Pilot learns of another version soon, and its verdict makes the object due again.
         let generation = object["metadata"]["generation"].as_i64().unwrap_or_default();
         if !is_version(verdict, &object) || is_foreign(&object, MANAGER) {
-            return Ok(Known::LeftAlone);
+            return Ok(Stored::LeftAlone);
         }
         let (old, new) = (stored(&object), conditions(verdict, &due.standings, generation));
         if !differ(&old, &new) {
-            return Ok(Known::Holds(old));
+            return Ok(Stored::Holds(old));
         }
         let metadata = &object["metadata"];
         let body = json!({
@@ -169,11 +169,11 @@ impl Writer {
         });
         self.writes.tick().await;
         match api.patch_status(&verdict.name, &PatchParams::apply(MANAGER), &Patch::Apply(body)).await {
-            Ok(_) => Ok(Known::Holds(new)),
+            Ok(_) => Ok(Stored::Holds(new)),
             // The object is gone or another one, or another component owns the conditions.
             Err(Error::Api(status)) if matches!(status.code, 404 | 409 | 410) => {
                 tracing::debug!(object = named(verdict), reason = status.message, "its status is left alone");
-                Ok(Known::LeftAlone)
+                Ok(Stored::LeftAlone)
             }
             Err(error) => Err(format!("{}: {error}", named(verdict))),
         }

@@ -2,7 +2,7 @@
 //! is taken only when a proxy connects, disconnects, or rejects a resource.
 
 use api::model::Kind;
-use api::resource::verdict::{ProxyAnswer, ProxyRefusal};
+use api::resource::verdict::{ProxyProgress, ProxyRefusal};
 use api::xds::server::Status;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -25,7 +25,7 @@ pub struct Proxies {
 struct Progress {
     proxy: String,
     acknowledged: AtomicU64,
-    answered: AtomicU64,
+    responded: AtomicU64,
     refusals: Mutex<Vec<Refused>>,
 }
 
@@ -43,7 +43,7 @@ impl Proxies {
         let progress = Arc::new(Progress {
             proxy,
             acknowledged: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
+            responded: AtomicU64::new(0),
             refusals: Mutex::default(),
         });
         let id = self.next.fetch_add(1, Ordering::Relaxed);
@@ -53,18 +53,18 @@ impl Proxies {
     }
 
     /// The acknowledgements of each proxy so far, by name.
-    pub fn list(&self) -> Vec<ProxyAnswer> {
+    pub fn list(&self) -> Vec<ProxyProgress> {
         let all: Vec<Arc<Progress>> = self.lock().values().cloned().collect();
-        let mut all: Vec<ProxyAnswer> = all.iter().map(|progress| progress.read()).collect();
+        let mut all: Vec<ProxyProgress> = all.iter().map(|progress| progress.read()).collect();
         all.sort_by(|a, b| a.proxy.cmp(&b.proxy));
         all
     }
 
     /// The acknowledgements of the proxies that refuse something.
-    pub fn refusing(&self) -> Vec<ProxyAnswer> {
+    pub fn refusing(&self) -> Vec<ProxyProgress> {
         let all: Vec<Arc<Progress>> =
             self.lock().values().filter(|proxy| !proxy.refusals().is_empty()).cloned().collect();
-        let mut all: Vec<ProxyAnswer> = all.iter().map(|progress| progress.read()).collect();
+        let mut all: Vec<ProxyProgress> = all.iter().map(|progress| progress.read()).collect();
         all.sort_by(|a, b| a.proxy.cmp(&b.proxy));
         all
     }
@@ -72,7 +72,7 @@ impl Proxies {
     /// The proxies that have neither acknowledged nor refused this generation yet, at most `limit` of them.
     pub fn behind(&self, generation: u64, limit: usize) -> Vec<String> {
         let table = self.lock();
-        let behind = table.values().filter(|proxy| proxy.answered.load(Ordering::Acquire) < generation);
+        let behind = table.values().filter(|proxy| proxy.responded.load(Ordering::Acquire) < generation);
         behind.take(limit).map(|proxy| proxy.proxy.clone()).collect()
     }
 
@@ -138,7 +138,7 @@ impl Progress {
         if status.values().all(|s| s.nack.is_none()) {
             self.acknowledged.store(generation, Ordering::Release);
         }
-        self.answered.store(generation, Ordering::Release);
+        self.responded.store(generation, Ordering::Release);
     }
 
     fn note_refusals(&self, status: &BTreeMap<Kind, Box<Status>>, generation: u64) {
@@ -160,14 +160,14 @@ impl Progress {
         *list = next.collect();
     }
 
-    fn read(&self) -> ProxyAnswer {
+    fn read(&self) -> ProxyProgress {
         // Rejections are read first: a proxy whose state changes meanwhile is reported as rejecting, never as
         // acknowledging what it rejects.
         let refusals = self.refusals().iter().map(|refused| refused.refusal.clone()).collect();
-        ProxyAnswer {
+        ProxyProgress {
             proxy: self.proxy.clone(),
             acknowledged: self.acknowledged.load(Ordering::Acquire),
-            answered: self.answered.load(Ordering::Acquire),
+            responded: self.responded.load(Ordering::Acquire),
             refusals,
         }
     }
@@ -221,7 +221,7 @@ mod tests {
         place.note(&status("2", "1", Some("2")), 5, false);
         place.note(&status("2", "1", Some("2")), 6, false);
         let proxy = proxies.list().remove(0);
-        assert_eq!((proxy.acknowledged, proxy.answered, proxy.refusals[0].since), (4, 6, 5));
+        assert_eq!((proxy.acknowledged, proxy.responded, proxy.refusals[0].since), (4, 6, 5));
         assert!(matches!(proxy.standing(5), Standing::Refused(refusal) if refusal.detail == "a bad route"));
         assert_eq!(proxy.standing(6), Standing::Acknowledged, "what came after the refused");
         place.note(&status("3", "1", Some("2")), 7, false);

@@ -56,7 +56,7 @@ async fn a_wait_ends_when_the_object_is_in_force_at_every_proxy() {
     channel.note(vec![verdict(2)], 2);
     publish.send_replace(snapshot(2));
     step().await;
-    assert!(!waiting.is_finished(), "the proxy has not answered");
+    assert!(!waiting.is_finished(), "the proxy has not responded");
     place.note(&acknowledged(), 2, false);
     let verdicts = waiting.await.unwrap();
     assert_eq!((verdicts.settled, verdicts.objects.len(), verdicts.proxies[0].acknowledged), (true, 1, 2));
@@ -71,7 +71,7 @@ async fn a_wait_ends_at_its_timeout_and_reports_what_is_missing() {
     let begin = tokio::time::Instant::now();
     let verdicts = channel.wait(snapshots, &wait(1, false, 500)).await;
     assert!(!verdicts.settled && begin.elapsed() >= Duration::from_millis(500));
-    assert_eq!((verdicts.proxies[0].proxy.as_str(), verdicts.proxies[0].answered), ("web.shop", 0));
+    assert_eq!((verdicts.proxies[0].proxy.as_str(), verdicts.proxies[0].responded), ("web.shop", 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -123,7 +123,7 @@ pub async fn next(listening: &Listening, pressed: impl Fn()) -> Accepted {
             }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "taking connections pauses");
+                tracing::warn!(%error, "accepting connections is paused");
                 pressed();
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);

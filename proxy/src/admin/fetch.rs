@@ -67,13 +67,13 @@ where
         let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, limit).collect().await;
-        let body = body.map_err(|error| format!("the answer's body: {error}"))?.to_bytes();
+        let body = body.map_err(|error| format!("the response's body: {error}"))?.to_bytes();
         Ok(Response { status: head.status, headers: head.headers, body })
     };
     let mut connection = std::pin::pin!(connection);
     let mut exchange = std::pin::pin!(exchange);
     tokio::select! {
-        answer = &mut exchange => answer,
+        response = &mut exchange => response,
         // The last bytes of a response may arrive together with the end of the connection.
         _ = &mut connection => exchange.await,
     }

@@ -68,7 +68,7 @@ pub(super) fn plan(args: &RunArgs) -> Result<Plan, Failure> {
     })
 }
 
-/// What a file says.
+/// The content of a bootstrap file, compiled.
 struct Compiled {
     bootstrap: Bootstrap,
     discovery: Option<(Server, Subscriptions)>,

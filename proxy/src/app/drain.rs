@@ -82,7 +82,7 @@ pub(super) async fn run(
     let left = deadline.saturating_duration_since(Instant::now()) + GRACE;
     let ended = async { while workers.recv().await.is_some() {} };
     if tokio::time::timeout(left, ended).await.is_err() {
-        tracing::warn!("connections that outlast the drain are cut");
+        tracing::warn!("closing the connections that are still open at the end of the drain");
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn plan(args: &MeshArgs) -> Result<Plan, Failure> {
         .map_err(|mistakes| Failure::Settings(mistakes.iter().map(ToString::to_string).collect()))?;
     let log = log::init(&config.log_level, if args.log_as_json { Format::Json } else { Format::Text });
     if !config.ignored.is_empty() {
-        tracing::info!(settings = ?config.ignored, "settings of PROXY_CONFIG that do nothing here");
+        tracing::info!(settings = ?config.ignored, "these settings of PROXY_CONFIG have no effect");
     }
     Ok(from_config(config, log, Instant::now()))
 }

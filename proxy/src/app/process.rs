@@ -206,14 +206,14 @@ async fn serve_dns(plan: Option<DnsPlan>, seams: &Seams, socket_mark: Option<u32
     let other = other_loopback(plan.address);
     // Capture rules redirect queries for a name server of the other family to the loopback address of that family.
     match dns::bind(other).await {
-        Ok((udp, tcp)) => answer_dns(udp, tcp, dns.clone()),
+        Ok((udp, tcp)) => start_dns(udp, tcp, dns.clone()),
         Err(error) => tracing::debug!(%error, "cannot serve DNS on {other}"),
     }
-    answer_dns(udp, tcp, dns);
+    start_dns(udp, tcp, dns);
     Ok(())
 }
 
-fn answer_dns(udp: UdpSocket, tcp: TcpListener, dns: Dns) {
+fn start_dns(udp: UdpSocket, tcp: TcpListener, dns: Dns) {
     tokio::spawn(async move {
         if let Err(error) = dns::serve(udp, tcp, dns).await {
             tracing::error!(%error, "the DNS server has failed");

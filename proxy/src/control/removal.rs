@@ -1,5 +1,5 @@
-//! The end of the pod, as far as other proxies are concerned: waits until they send it no more requests. The hooks that end
-//! the application and the sidecar wait for this.
+//! Waits until other proxies send no more requests to a pod that is being deleted. The hooks that end the application and
+//! the sidecar wait for this.
 
 use super::Seams;
 use super::xds::{Server, dial};
@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Waits until nobody sends requests to the pod any more.
+/// Waits until no proxy sends requests to the pod any more.
 #[derive(Clone)]
 pub struct Departure(Arc<Inner>);
 
 struct Inner {
-    /// Who is asked; `None`: nobody, as without a mesh.
+    /// The control plane to ask; `None`: there is none, as without a mesh.
     server: Option<Server>,
     node: NodeInfo,
     seams: Seams,
@@ -37,7 +37,7 @@ impl Departure {
         if timeout(limit, both).await.is_err() && limit > NOTICE {
             tracing::warn!(
                 limit_seconds = limit.as_secs_f64(),
-                "the pod ends although it is not known that all proxies have taken it out of use"
+                "the pod stops although some proxies may still send requests to it"
             );
         }
     }
@@ -56,7 +56,7 @@ impl Departure {
         let _ = timeout(self.0.limit, idle).await;
     }
 
-    /// Asks until the control plane says that all proxies have acknowledged.
+    /// Asks until the control plane reports that all proxies have acknowledged.
     async fn acknowledged(&self) {
         let Some(server) = &self.0.server else { return };
         let deadline = Instant::now() + self.0.limit;

@@ -97,7 +97,7 @@ pub async fn run(
                     "no stream to the control plane; trying again"
                 );
             }
-            None => tracing::info!("the control plane has ended the stream in order; reconnecting"),
+            None => tracing::info!("the control plane closed the stream; reconnecting"),
         }
         tokio::time::sleep(wait).await;
     }

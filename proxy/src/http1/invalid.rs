@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// Malformed request or status line.
-    #[error("the first line is not that of an HTTP/1 message")]
+    #[error("the first line is not a valid HTTP/1 request or status line")]
     Line,
     /// A version other than 1.0 and 1.1.
     #[error("the HTTP version is not 1.0 or 1.1")]
@@ -37,13 +37,13 @@ pub enum Invalid {
     #[error("the request target is too long")]
     TargetSize,
     /// Both a content length and a transfer coding.
-    #[error("content-length and transfer-encoding do not go together")]
+    #[error("there are both content-length and transfer-encoding")]
     LengthAndCoding,
     /// A content length that is not exactly one number.
     #[error("content-length is not one number")]
     Length,
     /// A transfer coding that is not supported.
-    #[error("the transfer-encoding is not chunked alone")]
+    #[error("the transfer-encoding is not just `chunked`")]
     Coding,
     /// A transfer coding in a message that must not have any, such as HTTP/1.0.
     #[error("transfer-encoding is not allowed here")]
@@ -55,7 +55,7 @@ pub enum Invalid {
     #[error("the chunk extensions are too large")]
     Extensions,
     /// The connection ended within the head.
-    #[error("the connection ended amid the head")]
+    #[error("the connection ended within the head")]
     Cut,
     /// A protocol switch that was not requested, or that came before the request was complete.
     #[error("the response switches to a protocol that was not requested, or before the end of the request")]

@@ -143,6 +143,6 @@ mod tests {
         };
         assert_eq!(interim(&mut budget), MOST as usize);
         budget.sent(head(HEADERS, 20));
-        assert_eq!(interim(&mut budget), PER_SENT_FRAME as usize, "a request earns its answer");
+        assert_eq!(interim(&mut budget), PER_SENT_FRAME as usize, "a request earns its response");
     }
 }

@@ -5,7 +5,7 @@ use http::uri::PathAndQuery;
 
 /// The path cannot be normalised into one that is safe to forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the path has no spelling that can be passed on")]
+#[error("the normalized path cannot be written as a request target")]
 pub struct NoPath;
 
 /// A URI with its path normalised and the rest unchanged; `None`: it needs no change.

@@ -137,7 +137,7 @@ fn faults_are_injected(browser: &mut Browser) {
     assert!(others.elapsed < Duration::from_secs(3), "others wait, too: {:?}", others.elapsed);
 }
 
-/// After the mesh is gone, pods and objects are accepted as before, and pods that run go on answering.
+/// After the mesh is gone, pods and objects are accepted as before, and pods that run go on serving.
 pub(crate) fn way_out() {
     shop::open();
     mesh::uninstall().unwrap_or_else(|error| panic!("{error}"));

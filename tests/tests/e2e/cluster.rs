@@ -170,7 +170,7 @@ pub(crate) fn containers(pod: &Value) -> Vec<String> {
 /// Asks a port of a pod through the API server.
 ///
 /// # Errors
-/// Why there is no answer.
+/// Why there is no response.
 pub(crate) fn ask(namespace: &str, pod: &str, port: u16, path: &str) -> Result<String, String> {
     kubectl(&["get", "--raw", &format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy{path}")])
 }

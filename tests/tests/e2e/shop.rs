@@ -20,7 +20,7 @@ pub(crate) const DEPLOYMENTS: &[&str] =
 pub(crate) const PAGE: &str = "/productpage";
 /// What a page shows if all of the services behind it were called.
 pub(crate) const PARTS: [&str; 2] = ["Reviews served by: reviews-", "Book details"];
-/// What a page shows if one could not be called.
+/// The text of a page if a service could not be called.
 const MISSING: &str = "currently unavailable";
 
 static OPEN: AtomicBool = AtomicBool::new(false);
@@ -38,7 +38,7 @@ pub(crate) fn open() {
     until_settled(NAMESPACE);
 }
 
-/// Whether it was open; it is not any more.
+/// Marks the shop as closed. Returns whether it was open.
 pub(crate) fn close() -> bool {
     OPEN.swap(false, Ordering::SeqCst)
 }
@@ -69,19 +69,19 @@ pub(crate) fn reviews(page: &Page) -> String {
 /// How many clients are in the mesh, and how many outside.
 pub(crate) const CLIENTS: u64 = 25;
 
-/// How many pages a second each half of the clients asks for.
+/// The rate of each half of the clients, in pages a second.
 pub(crate) fn rate() -> u64 {
     (number("E2E_RATE", 60) / 2).max(1)
 }
 
-/// When customers stop.
+/// When the clients stop.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Until {
     /// When the test says so.
     Stopped,
-    /// When they have asked for so many pages together.
+    /// After this number of pages in total.
     Pages(u64),
-    /// After so many seconds.
+    /// After this number of seconds.
     Seconds(u64),
 }
 
@@ -120,7 +120,7 @@ pub(crate) fn all_served(customers: Vec<Load>) {
             failed.push((name, report));
         }
     }
-    assert!(failed.is_empty(), "not all requests were answered well: {failed:#?}");
+    assert!(failed.is_empty(), "not all requests succeeded: {failed:#?}");
 }
 
 /// Deletes the rules that a test has applied.

@@ -15,7 +15,7 @@ use crate::PROBE;
 
 #[test]
 #[ignore = "fetches Envoy"]
-fn a_front_proxy_answers_alike() {
+fn a_front_proxy_responds_alike() {
     alike("front.yaml");
 }
 
@@ -57,7 +57,7 @@ fn tls_and_tcp_are_served_alike() {
 
 #[test]
 #[ignore = "fetches Envoy"]
-fn operators_tell_alike() {
+fn operators_are_rendered_alike() {
     alike("operators.yaml");
 }
 

@@ -59,7 +59,7 @@ fn an_envoy_sidecar_and_ours_use_mtls_in_both_directions() {
 /// Retries until the server responds. Returns the client identity that it received.
 fn until_called(node: u32, url: &str) -> String {
     let mut caller = String::new();
-    wait::until("the other side answers", Duration::from_secs(30), || {
+    wait::until("the other side responds", Duration::from_secs(30), || {
         let line = ["client", "--allow-failures", "--show", "--connect", "10.96.0.77:9080", url];
         let outcome = wire::enter(node, &program::path("echo"), &line).finish(program::TIMEOUT);
         let report = Report::of(&outcome);

@@ -179,7 +179,7 @@ fn with_egress_pods_reach_the_host_and_without_it_they_do_not() {
         let report = mesh.echo("echo", pod, &call);
         assert_eq!(report.all_good().by_version.get("outside"), Some(&5), "{report:?}");
     }
-    nobody_answers(&mesh);
+    no_service_responds(&mesh);
     let number: u16 = port.parse().expect("it is a port");
     mesh.apply_text(&entry(&host.to_string(), number)).text();
     let call =
@@ -190,7 +190,7 @@ fn with_egress_pods_reach_the_host_and_without_it_they_do_not() {
 }
 
 /// Checks that a service without pods is refused immediately: its address is not passed through to the outside.
-fn nobody_answers(mesh: &Mesh) {
+fn no_service_responds(mesh: &Mesh) {
     let service = "apiVersion: v1\nkind: Service\nmetadata: {name: nobody, namespace: echo}\n\
                    spec:\n  selector: {app: nobody}\n  ports:\n  - {name: http, port: 80}\n";
     mesh.apply_text(service).text();

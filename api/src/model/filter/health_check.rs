@@ -1,4 +1,4 @@
-//! Pure. Health checks of the proxy: requests that the proxy answers itself, or whose responses it marks.
+//! Pure. Health checks of the proxy: requests to which the proxy itself responds, or whose responses it marks.
 //!
 //! Envoy: `extensions.filters.http.health_check.v3.HealthCheck`.
 

@@ -27,7 +27,7 @@ pub enum Clients {
 }
 
 /// The certificate of a server, kept fresh.
-pub struct Kept<const N: usize> {
+pub struct OwnCertificate<const N: usize> {
     /// TLS settings with the certificate, one for each kind of clients.
     pub serving: [watch::Receiver<Arc<Serving>>; N],
     /// The PEM file with the mesh's roots, as it was when the certificate in use was requested: what clients need to
@@ -42,7 +42,7 @@ pub async fn keep<const N: usize>(
     authority: Authority,
     clients: [Clients; N],
     drain: CancellationToken,
-) -> Option<Kept<N>> {
+) -> Option<OwnCertificate<N>> {
     let (own, configs) = drain.run_until_cancelled(first(&authority, &clients)).await?;
     let own = Arc::new(own);
     let publish = Publish {
@@ -50,16 +50,16 @@ pub async fn keep<const N: usize>(
         roots: watch::Sender::new(own.roots.as_slice().into()),
         own: watch::Sender::new(own.clone()),
     };
-    let kept = Kept {
+    let certificate = OwnCertificate {
         serving: array::from_fn(|at| publish.serving[at].subscribe()),
         roots: publish.roots.subscribe(),
         own: publish.own.subscribe(),
     };
     tokio::spawn(async move { drain.run_until_cancelled(renew(&authority, &clients, own, &publish)).await });
-    Some(kept)
+    Some(certificate)
 }
 
-/// The sending ends of [`Kept`].
+/// The sending ends of [`OwnCertificate`].
 struct Publish<const N: usize> {
     serving: [watch::Sender<Arc<Serving>>; N],
     roots: watch::Sender<Arc<[u8]>>,
@@ -217,7 +217,7 @@ fn complain(error: EnrollError) {
     tracing::warn!(error = format!("{error:#}"), "no certificate yet; trying again");
 }
 
-#[expect(clippy::disallowed_methods, reason = "the shell waits for a point in time")]
+#[expect(clippy::disallowed_methods, reason = "waits for a point in time")]
 fn until_renewal(end: SystemTime) -> Duration {
     let now = SystemTime::now();
     enroll::renewal(now, end, rand::random_range(-1.0..=1.0)).duration_since(now).unwrap_or_default()

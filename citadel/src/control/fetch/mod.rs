@@ -54,23 +54,23 @@ fn request(url: &Uri, bearer: Option<&Path>) -> Result<Request<Empty<Bytes>>, Fe
         let token = read.map_err(|source| FetchError::File { file: file.to_owned(), source })?;
         request = request.header("authorization", format!("Bearer {}", token.trim()));
     }
-    request.body(Empty::new()).map_err(|_| FetchError::Answer("the request cannot be built".to_owned()))
+    request.body(Empty::new()).map_err(|_| FetchError::Response("the request cannot be built".to_owned()))
 }
 
 async fn send<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Vec<u8>, FetchError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let answer = |error: hyper::Error| FetchError::Answer(error.to_string());
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(answer)?;
+    let unusable = |error: hyper::Error| FetchError::Response(error.to_string());
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(unusable)?;
     let driver = tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(answer)?;
+    let response = sender.send_request(request).await.map_err(unusable)?;
     if response.status() != http::StatusCode::OK {
-        return Err(FetchError::Answer(format!("the status is {}", response.status())));
+        return Err(FetchError::Response(format!("the status is {}", response.status())));
     }
     let body = Limited::new(response.into_body(), MAX_DOCUMENT).collect().await;
     driver.abort();
-    body.map(|body| body.to_bytes().to_vec()).map_err(|error| FetchError::Answer(error.to_string()))
+    body.map(|body| body.to_bytes().to_vec()).map_err(|error| FetchError::Response(error.to_string()))
 }
 
 fn load_roots(file: Option<&Path>) -> Result<Arc<RootCertStore>, FetchError> {
@@ -93,7 +93,7 @@ pub enum FetchError {
     Connect(#[source] io::Error),
     /// The response is not the document.
     #[error("the response cannot be used: {0}")]
-    Answer(String),
+    Response(String),
     /// The fetch timed out.
     #[error("no response within {} seconds", LIMIT.as_secs())]
     Slow,

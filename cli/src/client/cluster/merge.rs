@@ -1,7 +1,7 @@
 //! Pure. Merges the verdicts of several replicas of pilot. Each replica counts its snapshots for itself and knows only the
 //! proxies that are connected to it, so their numbers are compared before they are merged.
 
-use api::resource::verdict::{ObjectVerdict, ProxyAnswer, ProxyRefusal, Standing, Verdicts, Wanted};
+use api::resource::verdict::{ObjectVerdict, ProxyProgress, ProxyRefusal, Standing, Verdicts, Wanted};
 
 /// The verdicts of all replicas on these objects. In the result the snapshot with the objects is number 1, and earlier ones
 /// are 0. An object counts as read when every replica has read it.
@@ -19,7 +19,7 @@ pub fn merged(replicas: Vec<Verdicts>, wanted: &[Wanted]) -> Verdicts {
     }
     let proxies = replicas.into_iter().flat_map(|all| {
         let newest = newest(&all, wanted);
-        all.proxies.into_iter().map(move |proxy| answered(proxy, newest))
+        all.proxies.into_iter().map(move |proxy| responded(proxy, newest))
     });
     Verdicts { revision: 0, snapshot: 1, settled, objects, proxies: proxies.collect() }
 }
@@ -37,13 +37,13 @@ fn numbered(verdict: &ObjectVerdict) -> ObjectVerdict {
     ObjectVerdict { snapshot: verdict.snapshot.min(1), ..verdict.clone() }
 }
 
-fn answered(proxy: ProxyAnswer, snapshot: u64) -> ProxyAnswer {
-    let (acknowledged, answered, refusals) = match proxy.standing(snapshot) {
+fn responded(proxy: ProxyProgress, snapshot: u64) -> ProxyProgress {
+    let (acknowledged, responded, refusals) = match proxy.standing(snapshot) {
         Standing::Acknowledged => (1, 1, vec![]),
         Standing::Refused(refusal) => (0, 1, vec![ProxyRefusal { since: 1, ..refusal.clone() }]),
         Standing::Pending => (0, 0, vec![]),
     };
-    ProxyAnswer { proxy: proxy.proxy, acknowledged, answered, refusals }
+    ProxyProgress { proxy: proxy.proxy, acknowledged, responded, refusals }
 }
 
 #[cfg(test)]
@@ -64,13 +64,13 @@ mod tests {
             snapshot,
             ..ObjectVerdict::default()
         };
-        let answer = |(name, answered): &(&str, u64)| ProxyAnswer {
+        let proxy = |(name, responded): &(&str, u64)| ProxyProgress {
             proxy: (*name).into(),
-            acknowledged: *answered,
-            answered: *answered,
+            acknowledged: *responded,
+            responded: *responded,
             refusals: vec![],
         };
-        let proxies = proxies.iter().map(answer).collect();
+        let proxies = proxies.iter().map(proxy).collect();
         Verdicts {
             snapshot: newest,
             objects: object.map(verdict).into_iter().collect(),
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn a_refusal_counts_if_it_is_about_the_change() {
         let mut one = replica(Some((2, 7)), 7, &[("a", 6)]);
-        one.proxies[0].answered = 7;
+        one.proxies[0].responded = 7;
         one.proxies[0].refusals =
             vec![ProxyRefusal { since: 7, detail: "no".into(), ..ProxyRefusal::default() }];
         let all = merged(vec![one.clone()], &wanted(false));

@@ -1,4 +1,4 @@
-//! Asks pilot. A proxy is connected to one replica, so all replicas are asked, and their answers are merged.
+//! Asks pilot. A proxy is connected to one replica, so all replicas are asked, and their responses are merged.
 
 use futures_util::future::join_all;
 use http::Method;
@@ -36,7 +36,7 @@ impl Page {
 
 /// What a replica of pilot responded.
 #[derive(Debug)]
-pub struct Answer<T> {
+pub struct ReplicaResponse<T> {
     /// Name of the replica's pod.
     pub pilot: String,
     /// The content of the page; why there is none.
@@ -67,17 +67,20 @@ fn runs(pod: &Pod) -> bool {
 }
 
 /// Asks every replica at once; fails if there is none.
-pub async fn ask<T: DeserializeOwned>(cluster: &Cluster, page: &Page) -> Result<Vec<Answer<T>>, Failure> {
+pub async fn ask<T: DeserializeOwned>(
+    cluster: &Cluster,
+    page: &Page,
+) -> Result<Vec<ReplicaResponse<T>>, Failure> {
     let pilots = replicas(cluster, PILOT).await?;
     if pilots.is_empty() {
         return Err(failure::not_installed(cluster.root(), cluster.named()));
     }
-    let answers = pilots.iter().map(async |pod| {
+    let responses = pilots.iter().map(async |pod| {
         let pilot = pod.name_any();
         let content = ask_one(cluster, &pilot, page).await;
-        Answer { pilot, content }
+        ReplicaResponse { pilot, content }
     });
-    Ok(join_all(answers).await)
+    Ok(join_all(responses).await)
 }
 
 /// The content of the page at each replica that responds; the others are warned of. Fails if none responds.
@@ -86,9 +89,9 @@ pub async fn ask_all<T: DeserializeOwned>(
     page: &Page,
 ) -> Result<Vec<(String, T)>, Failure> {
     let (mut contents, mut last) = (Vec::new(), None);
-    for answer in ask(cluster, page).await? {
-        match answer.content {
-            Ok(content) => contents.push((answer.pilot, content)),
+    for response in ask(cluster, page).await? {
+        match response.content {
+            Ok(content) => contents.push((response.pilot, content)),
             Err(failure) => {
                 if let Some(before) = last.replace(failure) {
                     warn(&before);
@@ -130,8 +133,8 @@ pub async fn config_dump(cluster: &Cluster, target: &Target) -> Result<Value, Fa
     let Target { namespace, pod, .. } = target;
     let page = Page::get(format!("/debug/config_dump?proxyID={pod}.{namespace}"));
     let mut last = None;
-    for answer in ask(cluster, &page).await? {
-        match answer.content {
+    for response in ask(cluster, &page).await? {
+        match response.content {
             Ok(dump) => return Ok(dump),
             // The replicas without this proxy respond that they don't know it.
             Err(failure) if failure.reason().contains("404") => {}

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::manifest::object::{PROXY, containers, default_container, text};
 use crate::wire::{ProxyQuery, Target};
 
-/// The pod, with the container that is meant.
+/// A pod and one of its containers.
 pub async fn find(cluster: &Cluster, target: &Target) -> Result<Target, Failure> {
     let pod = object(cluster, target).await?;
     let name = text(&pod, "/metadata/name");

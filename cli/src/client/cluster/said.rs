@@ -1,4 +1,4 @@
-//! Pure. What the API server says about a change: warnings in the headers of its response, and refusals, by a webhook or
+//! Pure. Reads the API server's messages about a change: warnings in the headers of its response, and refusals, by a webhook or
 //! of its own, as problems with the field that they name.
 
 use api::resource::document::Problem;

@@ -42,8 +42,8 @@ fn unasked(failure: Failure) -> Failure {
 
 async fn once(cluster: &Cluster, page: &Page, wanted: &[Wanted]) -> Result<Settling, Failure> {
     let (mut verdicts, mut trouble) = (Vec::new(), None);
-    for answer in pilot::ask::<Verdicts>(cluster, page).await? {
-        match answer.content {
+    for response in pilot::ask::<Verdicts>(cluster, page).await? {
+        match response.content {
             Ok(one) => verdicts.push(one),
             Err(failure @ Failure::Denied { .. }) => return Err(failure),
             // A replica that is restarted is asked again.

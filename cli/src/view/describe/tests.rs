@@ -3,7 +3,7 @@
 use super::*;
 use api::resource::document::Problem;
 use api::resource::relation::Related;
-use api::resource::verdict::{ObjectVerdict, ProxyAnswer, ProxyRefusal, Version};
+use api::resource::verdict::{ObjectVerdict, ProxyProgress, ProxyRefusal, Version};
 use serde_json::json;
 
 const NOW: i64 = 1_767_225_720;
@@ -116,10 +116,10 @@ fn a_deployment_shows_its_pod_count_and_why_there_are_none() {
 
 #[test]
 fn verdict_relations_and_events_follow_the_object() {
-    let proxy = |name: &str, acknowledged: u64, refusals: Vec<ProxyRefusal>| ProxyAnswer {
+    let proxy = |name: &str, acknowledged: u64, refusals: Vec<ProxyRefusal>| ProxyProgress {
         proxy: name.into(),
         acknowledged,
-        answered: if refusals.is_empty() { acknowledged } else { 7 },
+        responded: if refusals.is_empty() { acknowledged } else { 7 },
         refusals,
     };
     let refusal =

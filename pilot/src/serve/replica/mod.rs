@@ -1,5 +1,5 @@
-//! What pilot is asked besides xDS, on the same ports: by the proxy of an ending pod, whether all proxies have taken the
-//! pod out of use, and by the other replicas, what their and our proxies have acknowledged.
+//! Serves requests other than xDS on the same ports: the proxy of an ending pod asks whether all proxies have taken the
+//! pod out of use, and other replicas ask what the proxies of this one have acknowledged.
 
 use super::discovery::Discovery;
 use super::node::{self, Caller, Claim, NodeError};
@@ -16,13 +16,13 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// The router of these questions.
+/// The router of these requests.
 pub(super) fn router(discovery: Discovery) -> Router {
     Router::new()
         .route(removal::PATH, post(removed))
         .route(AMONG_REPLICAS, post(removed_here))
         .route(replica::PATH, post(state))
-        .layer(DefaultBodyLimit::max(MAX_QUESTION))
+        .layer(DefaultBodyLimit::max(MAX_REQUEST))
         .with_state(discovery)
 }
 
@@ -103,7 +103,7 @@ async fn state(
     Json(ReplicaState::of(&discovery.verdicts)).into_response()
 }
 
-/// Refuses clients that are no replicas.
+/// Refuses clients that are not replicas of pilot.
 fn admit(discovery: &Discovery, peer: Option<&Peer>) -> Result<(), (StatusCode, &'static str)> {
     let identity = peer.and_then(|peer| peer.identity.as_ref()).filter(|_| discovery.identities);
     if identity.is_some_and(|identity| discovery.replicas.includes(identity)) {
@@ -126,7 +126,7 @@ fn node(question: &RemovalQuestion) -> NodeInfo {
     NodeInfo { id: question.node.clone(), metadata: namespace.into_iter().collect(), ..NodeInfo::default() }
 }
 
-/// Waits until pilot knows that the pod ends and no proxy of this replica is behind the configuration that says so.
+/// Waits until pilot knows that the pod ends, and all proxies of this replica have the configuration without it.
 /// Returns whether this was before the limit.
 async fn wait(discovery: &Discovery, claim: &Claim, limit: Duration) -> Result<bool, NodeError> {
     let deadline = Instant::now() + limit;
@@ -153,7 +153,7 @@ async fn wait(discovery: &Discovery, claim: &Claim, limit: Duration) -> Result<b
         tracing::warn!(
             pod = claim.name(),
             behind,
-            "an ending pod is stopped before these proxies know of its end"
+            "a pod that is being deleted stops before these proxies have stopped sending to it"
         );
     }
     Ok(caught_up)
@@ -161,11 +161,11 @@ async fn wait(discovery: &Discovery, claim: &Claim, limit: Duration) -> Result<b
 
 /// How much longer than the limit a replica may take to say that its proxies have not acknowledged.
 const MARGIN: Duration = Duration::from_secs(1);
-/// The question of `removal::PATH` among replicas.
+/// The path of `removal::PATH`'s request between replicas.
 const AMONG_REPLICAS: &str = "/ostria/replica/removal";
-/// Bytes of a question.
-const MAX_QUESTION: usize = 16 << 10;
-/// The longest time that a question is held open; the server ends a response that takes a minute.
+/// The largest request, in bytes.
+const MAX_REQUEST: usize = 16 << 10;
+/// The longest time that a request is held open; the server ends a response that takes a minute.
 const LONGEST_WAIT: Duration = Duration::from_secs(45);
 /// How often refusals are compared while proxies come and go.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);

@@ -228,7 +228,7 @@ async fn a_replica_reports_its_state_and_when_a_proxy_begins_to_refuse() {
 }
 
 #[tokio::test]
-async fn only_the_pods_own_proxy_and_replicas_are_told() {
+async fn only_the_pods_own_proxy_and_replicas_get_a_response() {
     let root = Root::new();
     let pilot = Pilot::start(&root, "one").await;
     pilot.publish.send_replace(snapshot(2, &[("one", pilot.address)], ENDS));

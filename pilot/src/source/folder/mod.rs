@@ -124,7 +124,7 @@ impl Source {
     }
 
     /// Waits for events and collects those that arrive together. Returns without any after `LOOK_AROUND`.
-    #[expect(clippy::disallowed_methods, reason = "the shell waits by the clock")]
+    #[expect(clippy::disallowed_methods, reason = "waits by the clock")]
     fn wait(&mut self) -> BTreeSet<PathBuf> {
         let mut touched = BTreeSet::new();
         let mut deadline = Instant::now() + if self.writing.is_empty() { LOOK_AROUND } else { PATIENCE };

@@ -1,4 +1,4 @@
-//! Follows one watch of the API server through errors: it waits, resumes, or lists again where the server has forgotten
+//! Keeps one watch of the API server alive through errors: it waits, resumes, or lists again if the server no longer has
 //! the version that was read last.
 
 use futures_util::StreamExt;
@@ -11,16 +11,16 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::time::Duration;
 
-/// What happens to a watch.
+/// An event of a watch.
 #[derive(Debug)]
 pub(super) enum Step<K> {
     /// The API server reports an event.
     Event(Event<K>),
-    /// An attempt has failed, for this reason. The next one follows.
+    /// An attempt has failed, for this reason. Another attempt follows.
     Failed(String),
 }
 
-/// A watch that goes on after errors.
+/// A watch that resumes after errors.
 pub(super) struct Follower<K> {
     api: Api<K>,
     config: watcher::Config,
@@ -55,7 +55,7 @@ where
                 Some(Ok(event)) => {
                     // `Init` precedes the request, so it is no success.
                     if !matches!(event, Event::Init) && self.failures > 0 {
-                        tracing::info!(kind = self.name, "the watch goes on");
+                        tracing::info!(kind = self.name, "the watch has resumed");
                         self.failures = 0;
                     }
                     return Some(Step::Event(event));

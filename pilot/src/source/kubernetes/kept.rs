@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_reads_is_dropped() {
+    fn fields_without_a_reader_are_dropped() {
         let pod = json!({
             "metadata": {
                 "name": "a", "namespace": "b", "resourceVersion": "7", "generation": 1,

@@ -34,7 +34,7 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) struct Observed {
     cluster: Arc<str>,
-    objects: BTreeMap<Key, Known>,
+    objects: BTreeMap<Key, ReportedObject>,
     /// How often each watch has begun to list.
     rounds: BTreeMap<WatchId, u32>,
     /// The watches that have not listed their objects yet, and why their last attempt failed.
@@ -44,7 +44,7 @@ pub(super) struct Observed {
 
 /// An object as it was reported last, accepted or refused.
 #[derive(Debug)]
-struct Known {
+struct ReportedObject {
     watch: WatchId,
     /// The round of its watch in which it was reported.
     round: u32,
@@ -122,7 +122,7 @@ impl Observed {
         let key = Key::new(watch.kind, text("namespace"), text("name"));
         let whole = Version::of(&object);
         let hash = whole.content_hash;
-        let known = Known { watch, round: self.round(watch), hash };
+        let known = ReportedObject { watch, round: self.round(watch), hash };
         if self.objects.insert(key, known).is_some_and(|before| before.hash == hash) {
             return;
         }
@@ -133,7 +133,7 @@ impl Observed {
         }
     }
 
-    fn remove(&mut self, gone: impl Fn(&Known) -> bool, facts: &mut Vec<Fact>) {
+    fn remove(&mut self, gone: impl Fn(&ReportedObject) -> bool, facts: &mut Vec<Fact>) {
         self.objects.retain(|key, known| {
             let gone = gone(known);
             if gone {

@@ -194,7 +194,7 @@ async fn a_cluster_without_the_meshs_definitions_is_read_and_changes_follow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ingresses_and_nodes_are_watched_and_what_nobody_reads_of_a_node_is_no_change() {
+async fn ingresses_and_nodes_are_watched_and_unread_fields_of_a_node_are_no_change() {
     let server = Server::new();
     server.put(INGRESSES, "i", "1");
     server.put(CLASSES, "k", "1");

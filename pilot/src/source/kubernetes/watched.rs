@@ -1,4 +1,4 @@
-//! Pure. The kinds of a cluster that are watched, and the part of their objects that is asked for.
+//! Pure. The kinds that are watched in a cluster, and the selectors of their objects.
 
 use api::resource::kind::Kind;
 
@@ -43,7 +43,7 @@ pub(super) fn defined_by(definition: &str) -> Option<Kind> {
 fn of(kind: Kind, root: &str, config_map: &str) -> Vec<Watched> {
     let (namespace, fields) = match kind {
         Kind::ConfigMap => (Some(root.to_owned()), vec![format!("metadata.name={config_map}")]),
-        // A cluster's other Secrets, such as those of Helm, are large and are none of a gateway's.
+        // Other Secrets, such as those of Helm, are large, and no gateway uses them.
         Kind::Secret => (None, vec!["type=kubernetes.io/tls".to_owned(), "type=Opaque".to_owned()]),
         // A pod that has ended gets no requests, and its address may belong to another.
         Kind::Pod => (None, vec!["status.phase!=Succeeded,status.phase!=Failed".to_owned()]),
@@ -59,10 +59,10 @@ fn of(kind: Kind, root: &str, config_map: &str) -> Vec<Watched> {
     (0..).zip(fields).map(watched).collect()
 }
 
-/// Kinds that do not affect the mesh in a cluster: they belong to `ostria up`, or say what other kinds say too.
+/// Kinds that do not affect the mesh in a cluster: they belong to `ostria up`, or repeat other kinds.
 const UNUSED: &[Kind] = &[
     Kind::ServiceAccount,
-    // EndpointSlices say the same.
+    // EndpointSlices contain the same.
     Kind::Endpoints,
     Kind::Deployment,
     Kind::StatefulSet,

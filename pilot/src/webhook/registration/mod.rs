@@ -1,5 +1,5 @@
 //! The registration of pilot's webhook. Until pilot has seen the API server refuse an invalid object by the webhook, a
-//! request that the webhook cannot answer is allowed (`failurePolicy: Ignore`); from then on it fails (`Fail`), so that no
+//! request that the webhook cannot handle is allowed (`failurePolicy: Ignore`); from then on it fails (`Fail`), so that no
 //! invalid object slips in. `kubernetes::registration` does the work.
 
 use kube::Client;

@@ -181,7 +181,7 @@ impl<S: Duplex> Inner<S> {
             }
             // A server that has read enough may respond and close. A failed write counts only if there is no response.
             Poll::Pending if sent.is_some() => Poll::Ready(Err(Failure::Closed { sent: self.wrote })),
-            answer => answer,
+            response => response,
         }
     }
 
