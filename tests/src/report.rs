@@ -30,7 +30,7 @@ pub struct Report {
     pub latency_ms: BTreeMap<String, f64>,
     /// The first response, if requested.
     #[serde(default)]
-    pub first_answer: Value,
+    pub first_response: Value,
 }
 
 impl Report {
@@ -56,7 +56,7 @@ impl Report {
 
     /// The value of a header that the server received in the first request.
     pub fn seen_header(&self, name: &str) -> Option<String> {
-        let pairs = self.first_answer["headers"].as_array()?;
+        let pairs = self.first_response["headers"].as_array()?;
         let pair = pairs.iter().find(|pair| pair[0] == name)?;
         pair[1].as_str().map(str::to_owned)
     }

@@ -167,7 +167,7 @@ fn claim(context: &Context, up: &Up) -> Result<(), Failure> {
     }
     let written = lock(context, up, []).and_then(|lock| lock.write(&folder));
     written.map_err(|error| {
-        // The folders that were created take no space; only this line mentions what remains of them.
+        // Best effort: if the removal fails, only empty folders remain.
         let _ = lock::remove(state);
         let next = "choose another with --state DIR";
         Failure::blocked(format!("the state folder {} cannot be used: {error}", state.root().display()), next)

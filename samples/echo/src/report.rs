@@ -61,7 +61,7 @@ pub struct Report {
     pub duration_s: f64,
     /// The first response, if it was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_answer: Option<serde_json::Value>,
+    pub first_response: Option<serde_json::Value>,
 }
 
 /// Percentiles of the latency in milliseconds.
@@ -123,7 +123,7 @@ impl Tally {
             trailers: self.trailers,
             latency_ms: latency(&self.latencies),
             duration_s: rounded(duration.as_secs_f64()),
-            first_answer: self.first.filter(|_| show).map(json),
+            first_response: self.first.filter(|_| show).map(json),
         }
     }
 
@@ -194,7 +194,7 @@ mod tests {
         for (text, shown) in [("{\"a\":1}", serde_json::json!({"a": 1})), ("hi", serde_json::json!("hi"))] {
             let mut tally = Tally::default();
             tally.responded(Reply { text: text.into(), ..Reply::default() }, Duration::ZERO);
-            assert_eq!(tally.report(Duration::ZERO, true).first_answer, Some(shown));
+            assert_eq!(tally.report(Duration::ZERO, true).first_response, Some(shown));
         }
     }
 

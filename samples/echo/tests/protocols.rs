@@ -73,7 +73,7 @@ async fn call(arguments: &[&str]) -> Report {
 async fn shown(arguments: &[&str]) -> Value {
     let report = call(&[arguments, &["--show"]].concat()).await;
     assert_eq!(report.failed, 0, "{arguments:?}: {report:?}");
-    report.first_answer.expect("--show was set")
+    report.first_response.expect("--show was set")
 }
 
 #[tokio::test]

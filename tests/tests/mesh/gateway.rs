@@ -57,7 +57,7 @@ fn https_is_served_with_the_secrets_certificate_and_passed_through_by_name() {
     mesh.apply_text(RULES).text();
     expect(&mesh, &first);
     let sealed = call(&mesh, "https://sealed.example/", &["--insecure"]);
-    assert_eq!(sealed.all_good().first_answer["tls"]["sni"], "sealed.example", "{sealed:?}");
+    assert_eq!(sealed.all_good().first_response["tls"]["sni"], "sealed.example", "{sealed:?}");
     let page = mesh.page("/some/path", &[("host", "shop.example")]);
     assert_eq!(page.status, 301, "{page:?}");
     assert_eq!(page.headers["location"], "https://shop.example/some/path");
@@ -76,7 +76,7 @@ fn expect(mesh: &Mesh, roots: &str) {
     });
     for more in [&[][..], &["--http2"]] {
         let report = call(mesh, "https://shop.example/", &[&["--ca", roots, "-n", "10"][..], more].concat());
-        assert!(report.all_good().first_answer["tls"].is_null(), "{report:?}");
+        assert!(report.all_good().first_response["tls"].is_null(), "{report:?}");
         assert_eq!(report.seen_header("x-forwarded-proto").as_deref(), Some("https"), "{report:?}");
     }
 }

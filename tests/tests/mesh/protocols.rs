@@ -42,10 +42,10 @@ const CASES: &[Case] = &[
         report.ok == 2
     }),
     (&["https://echo-server:8443/", "--insecure", "--show", "-n", "5"], |report| {
-        report.first_answer["tls"]["sni"] == "echo-server"
+        report.first_response["tls"]["sni"] == "echo-server"
     }),
     (&["https://echo-server:8443/", "--insecure", "--http2", "--show"], |report| {
-        report.first_answer["tls"]["alpn"] == "h2"
+        report.first_response["tls"]["alpn"] == "h2"
     }),
     (&["http://echo-server.echo.svc.cluster.local:8080/"], |report| report.ok == 1),
     (&["http://echo-server.echo:8080/"], |report| report.ok == 1),

@@ -50,8 +50,8 @@ fn rules(mesh: &Mesh) {
         mesh.echo(NAMESPACE, PICKER, &[&[&*format!("http://fruit{path}"), "--show"][..], more].concat())
     };
     let rewritten = call("/basket/apple?x=1", &[]);
-    assert_eq!(rewritten.all_good().first_answer["path"], "/sorted/apple", "{rewritten:?}");
-    assert_eq!(rewritten.first_answer["query"], "x=1", "{rewritten:?}");
+    assert_eq!(rewritten.all_good().first_response["path"], "/sorted/apple", "{rewritten:?}");
+    assert_eq!(rewritten.first_response["query"], "x=1", "{rewritten:?}");
     let sweet = call("/", &["-n", "20", "-H", "taste: very-sweet"]);
     assert_eq!(sweet.all_good().by_version.keys().collect::<Vec<_>>(), ["pear"], "{sweet:?}");
     let others = call("/", &["-n", "20"]);
