@@ -2,7 +2,7 @@
 //! have.
 //!
 //! `--context` or `--kubeconfig` selects a cluster, and `--state` a mesh on this machine. Without any of them, a mesh that
-//! runs on this machine is meant, and otherwise the cluster of the kubeconfig.
+//! runs on this machine is used, and otherwise the cluster of the kubeconfig.
 
 use clap::{ArgMatches, FromArgMatches};
 use kubernetes::client::Access;

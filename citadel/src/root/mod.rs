@@ -1,6 +1,5 @@
-//! The signing certificate and its key: loaded from the root folder or a Secret, or created once and stored
-//! there. Separate from
-//! issuing, so that no other module ever holds the key.
+//! The signing certificate and its key: loaded from the root folder or a Secret, or created once and stored there.
+//! Separate from issuing, so that no other module ever holds the key.
 
 pub mod folder;
 pub mod cluster;

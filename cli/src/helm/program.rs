@@ -19,7 +19,7 @@ pub fn run(arguments: &[OsString]) -> Result<String, Failure> {
     Err(Failure::blocked(format!("helm: {}", reason.join("\n  ")), next(&err)))
 }
 
-/// Fails, with the way to get it, if there is no `helm` of a version that works.
+/// Fails if there is no `helm` of a supported version, and says how to install it.
 pub fn require() -> Result<(), Failure> {
     let output = output(&["version".into(), "--template={{.Version}}".into()])?;
     let version = text(&output.stdout);

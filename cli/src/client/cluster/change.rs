@@ -71,7 +71,7 @@ async fn exists(cluster: &Cluster, namespace: &str) -> Result<bool, Failure> {
     let all: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(cluster.client().clone());
     match all.get_opt(namespace).await {
         Ok(found) => Ok(found.is_some()),
-        // Who may not read namespaces learns from the change itself.
+        // A user who may not read namespaces gets the error of the change itself.
         Err(Error::Api(status)) if status.code == 403 => Ok(true),
         Err(error) => Err(cluster.failure(&error)),
     }
@@ -194,7 +194,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Notes why the API server refuses the object. That it cannot be reached ends the command.
+    /// Records why the API server refuses the object. Fails if it cannot be reached.
     fn refused(&self, error: &Error, response: &mut ChangeResponse) -> Result<(), Failure> {
         let Error::Api(status) = error else { return Err(self.cluster.failure(error)) };
         if status.code == 401 || is_unknown_kind(status) {

@@ -109,7 +109,7 @@ async fn translate(mut process: AttachedProcess, stream: DuplexStream, size: Opt
     if let Some(words) = words {
         let _ = writer.write_all(&frame::encode(frame::ERROR, words.as_bytes())).await;
     }
-    // If nobody reads the code, nobody needs it.
+    // Fails if the receiver is gone, which then does not need the code.
     let _ = writer.write_all(&frame::encode(frame::EXIT, code.to_string().as_bytes())).await;
     input.into_iter().chain(outputs.into_iter().flatten()).for_each(|task| task.abort());
 }

@@ -1,4 +1,4 @@
-//! An API server of the tests' own: it responds to each request as the test says, and records what was asked.
+//! A fake API server: it responds to each request as the test says, and records the requests.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

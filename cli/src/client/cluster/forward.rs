@@ -59,7 +59,7 @@ impl Port {
     }
 }
 
-/// An open connection, and what the kubelet says if it ends because of an error.
+/// An open connection, and the kubelet's message if it ends because of an error.
 pub struct Forwarded {
     /// The bytes from and to the pod.
     pub stream: DuplexStream,
@@ -67,7 +67,7 @@ pub struct Forwarded {
 }
 
 impl Forwarded {
-    /// What the kubelet says about a connection that ended; `None` if nothing.
+    /// The kubelet's message about a connection that ended; `None` if it sent none.
     async fn trouble(trouble: oneshot::Receiver<String>) -> Option<String> {
         // The text is sent before the connection ends, but on another channel.
         timeout(AFTER_END, trouble).await.ok()?.ok().map(|text| shortened(&text))
@@ -87,7 +87,7 @@ pub async fn connect(cluster: &Cluster, port: &Port) -> Result<Forwarded, Failur
     // The tasks end with the connection.
     tokio::spawn(async move {
         if let Some(text) = error.await {
-            // Nobody asks about a connection that was used to its end.
+            // Fails if the receiver is gone: the connection was used to its end.
             let _ = sender.send(text);
         }
     });
@@ -120,7 +120,7 @@ pub async fn request(
 }
 
 /// Copies the bytes of an accepted connection to a port of a pod and back, until the pod ends it. The protocol cannot pass
-/// on that the user's side sends no more, so such a connection ends when the pod is silent for a while.
+/// on that the user's side has finished sending, so such a connection ends when the pod is silent for a while.
 pub async fn pass(cluster: &Cluster, own: TcpStream, port: &Port) -> Result<(), Failure> {
     let Forwarded { stream, trouble } = connect(cluster, port).await?;
     let (mut from_user, mut to_user) = own.into_split();

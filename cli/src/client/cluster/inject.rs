@@ -1,4 +1,4 @@
-//! Asks the injector of a cluster for sidecars, as the API server does: the same webhook, with its settings of the moment.
+//! Asks the injector of a cluster for sidecars, as the API server does: through the same webhook, with its current settings.
 
 use std::sync::Arc;
 

@@ -26,7 +26,7 @@ pub async fn events(cluster: &Cluster, query: &EventQuery) -> Result<Vec<Value>,
     Ok(events.into_iter().map(dated).collect())
 }
 
-/// The event with the moments that tables show, which newer events name otherwise.
+/// The event with the timestamps that tables show, which newer events have under other names.
 fn dated(mut event: Value) -> Value {
     let first = |event: &Value, paths: &[&str]| {
         paths
@@ -94,7 +94,7 @@ async fn one(cluster: &Cluster, object: Value) -> Description {
     let place = Some(key.namespace.clone()).filter(|place| !place.is_empty());
     let about = EventQuery { namespace: place, about: Some((key.kind.clone(), key.name.clone())) };
     let is_service = key.kind == "Service" && key.group.is_empty();
-    // What the user may not read, or pilot does not tell, is left out.
+    // Parts that the user may not read, or that pilot does not report, are left out.
     let (events, endpoints) = tokio::join!(events(cluster, &about), async {
         if is_service { endpoints(cluster, &object, &key).await } else { Ok(Vec::new()) }
     });

@@ -136,7 +136,7 @@ pub async fn config_dump(cluster: &Cluster, target: &Target) -> Result<Value, Fa
     for response in ask(cluster, &page).await? {
         match response.content {
             Ok(dump) => return Ok(dump),
-            // The replicas without this proxy respond that they don't know it.
+            // The replicas without this proxy respond that they do not know it.
             Err(failure) if failure.reason().contains("404") => {}
             Err(failure) => last = Some(failure),
         }

@@ -102,7 +102,7 @@ async fn labels(cluster: &Cluster, target: &Target, word: &str, name: &str) -> R
     if selector.to_string().is_empty() { Err(no_pods()) } else { Ok(selector) }
 }
 
-/// The pod that serves best: one that stays before one that ends, one that is ready before one that is not, and the newest.
+/// The preferred pod: running before ending, then ready before not ready, then the newest.
 fn choose(mut pods: Vec<Value>) -> Option<Value> {
     let is_ready = |pod: &Value| {
         let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);

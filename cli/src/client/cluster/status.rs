@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::manifest::object::{PROXY, containers, text};
 use crate::wire::{ControlLine, PodLine, Status};
 
-/// Pods with proxies, of one namespace or of all, and what pilot says about these proxies.
+/// Pods with proxies, of one namespace or of all, with pilot's state of these proxies.
 pub async fn status(cluster: &Cluster, namespace: Option<&str>, now: i64) -> Result<Status, Failure> {
     let client = cluster.client().clone();
     let api: Api<Pod> =
@@ -99,7 +99,7 @@ fn line(pod: &Value, clients: &[Client], now: i64) -> PodLine {
     }
 }
 
-/// The pods of the control plane, with the versions that they say.
+/// The pods of the control plane, with the versions that they report.
 pub async fn control(cluster: &Cluster) -> Result<Vec<ControlLine>, Failure> {
     let lists = join_all(PARTS.map(|part| pilot::replicas(cluster, part))).await;
     let pods: Vec<Pod> = lists.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();

@@ -30,7 +30,7 @@ pub async fn keep(
 ) {
     let work = async {
         while leads.wait_for(|leads| *leads).await.is_ok() {
-            // Another replica may have written meanwhile, so each term begins with nothing known.
+            // Another replica may have written meanwhile, so a new leader reads each status again.
             let mut writer = Writer { client: client.clone(), written: BTreeMap::new() };
             tokio::select! {
                 () = writer.run(&mut snapshots) => return,

@@ -1,4 +1,4 @@
-//! Which addresses are written to which Ingress, and the writer against an API server of the tests' own.
+//! Which addresses are written to which Ingress, and the writer with a fake API server.
 
 use super::*;
 use crate::catalog::tests::catalog;
@@ -129,7 +129,7 @@ async fn writes(refusals: &[Failure]) -> Vec<String> {
     assert!(server.0.lock().unwrap().0.is_empty(), "it writes only while it leads");
     lead.send_replace(true);
     tokio::time::sleep(Duration::from_mins(2)).await;
-    // Another snapshot that says the same, before the watch has reported the write.
+    // Another snapshot with the same content, before the watch has reported the write.
     publish.send_replace(snapshot);
     tokio::time::sleep(Duration::from_secs(5)).await;
     drain.cancel();
