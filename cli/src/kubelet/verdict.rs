@@ -20,9 +20,10 @@ pub fn judge(object: &mut Value, verdict: &ObjectVerdict, proxies: &[ProxyProgre
     let (status, reason, message) = match (verdict.accepted, refused, warnings.is_empty()) {
         (false, ..) => ("False", "Refused", errors.join("\n")),
         (true, Some(detail), _) => ("False", "RefusedByProxy", format!("{up_to_date} {detail}")),
-        (true, None, false) => ("False", "NoEffect", warnings.join("\n")),
-        (true, None, true) if acknowledged == all => ("True", "InForce", up_to_date),
-        (true, None, true) => ("Unknown", "Pending", up_to_date),
+        (true, None, _) if acknowledged < all => ("Unknown", "Pending", up_to_date),
+        (true, None, true) => ("True", "InForce", up_to_date),
+        // A warning may be about a part without effect, or about a doubtful value.
+        (true, None, false) => ("True", "Warning", warnings.join("\n")),
     };
     let condition = json!({"type": "Reconciled", "status": status, "reason": reason, "message": message});
     let conditions = object["status"]["conditions"].take();
@@ -82,7 +83,7 @@ mod tests {
         );
         let warned = ObjectVerdict { warnings: vec![odd.clone()], ..accepted() };
         let (word, message, messages) = judged(&warned, std::slice::from_ref(&fine));
-        assert_eq!((word.as_str(), message.as_str()), ("False NoEffect", "spec.a: is odd; drop it"));
+        assert_eq!((word.as_str(), message.as_str()), ("True Warning", "spec.a: is odd; drop it"));
         assert_eq!(messages[0]["level"], "WARNING");
         let refused = ObjectVerdict { accepted: false, errors: vec![odd], ..accepted() };
         let (word, _, messages) = judged(&refused, &[fine]);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::kubelet::workload::member::ExistingPod;
 use crate::kubelet::{verdict, workload};
-use crate::manifest::object::{Key, PROXY, default_container};
+use crate::manifest::object::{Key, PROXY, containers, default_container};
 use crate::up::clock::moment;
 use crate::up::context::Context;
 use crate::up::plane::TRUST_DOMAIN;
@@ -48,7 +48,7 @@ pub enum LookError {
     #[error("the pod has been deleted")]
     Gone,
     /// The container has no such log.
-    #[error("container {container} of pod {pod} has not {what}")]
+    #[error("container {container} of pod {pod} has not {what} yet")]
     NoLog {
         /// The container.
         container: String,
@@ -138,7 +138,8 @@ pub fn find(context: &Context, target: &Target) -> Result<(PodKey, String), Look
     let world = context.shared.read();
     let key = pod(&world, target)?;
     let entry = &world.pods[&key];
-    let names: Vec<&str> = entry.status.containers.iter().map(|container| container.name.as_str()).collect();
+    // The status lists a pod's containers only once the pod has started.
+    let names = containers(&entry.object);
     match &target.container {
         Some(name) if names.contains(&name.as_str()) => Ok((key, name.clone())),
         Some(name) => {

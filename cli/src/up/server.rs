@@ -177,7 +177,7 @@ async fn logs(Extracted(known): Extracted<ServerState>, Json(query): Json<LogQue
     if query.previous {
         runs.pop();
         if runs.is_empty() {
-            return missing(&LookError::NoLog { container, pod: key.1, what: "run before" });
+            return missing(&LookError::NoLog { container, pod: key.1, what: "restarted" });
         }
     }
     let Some(file) = runs.last().cloned() else {

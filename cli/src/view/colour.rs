@@ -48,7 +48,9 @@ fn line(line: &str) -> String {
 fn colour(cell: &str) -> Option<&'static str> {
     let word = cell.strip_prefix("Init:").unwrap_or(cell);
     match word {
-        "Running" | "Completed" | "Complete" | "SYNCED" | "Active" | "HEALTHY" | "ACTIVE" => Some(GREEN),
+        "Running" | "Completed" | "Complete" | "SYNCED" | "Active" | "HEALTHY" | "ACTIVE" | "InForce" => {
+            Some(GREEN)
+        }
         "Pending" | "PodInitializing" | "ContainerCreating" | "Terminating" | "STALE" | "Suspended"
         | "Warning" | "NOT SENT" => Some(YELLOW),
         "CrashLoopBackOff"
@@ -58,6 +60,8 @@ fn colour(cell: &str) -> Option<&'static str> {
         | "Failed"
         | "Blocked"
         | "REFUSED"
+        | "Refused"
+        | "RefusedByProxy"
         | "NOT CONNECTED"
         | "UNHEALTHY" => Some(RED),
         _ => None,
