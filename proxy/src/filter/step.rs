@@ -89,8 +89,8 @@ impl FilterState {
     }
 }
 
-/// A request's headers. Whoever borrows them mutably marks them as changed: the pipeline then reads them again for what
-/// it has learned from them before, such as the values for access logs.
+/// A request's headers. A mutable borrow marks them as changed, and the pipeline then updates what it has read from them
+/// before, such as the values for access logs.
 pub struct RequestHeaders<'a> {
     map: &'a mut HeaderMap,
     changed: bool,
