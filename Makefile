@@ -111,9 +111,9 @@ bench: ## Compare direct, Envoy and ostria-proxy side by side
 layout: ## Rewrite proxy/hot.ld, the order of the proxy's code, from a profile of bookinfo (as root; needs valgrind)
 	deploy/tools/layout
 
-bench-control: ## Measure what connected sidecars cost the control plane (CONTROL: options, as --counts 200)
-	$(CARGO) build --release --locked -p pilot -p api --bin ostria-pilot --example sidecars
-	deploy/bench/control --pilot "$(CARGO_TARGET_DIR)/release/ostria-pilot" \
+bench-control: ## Measure the control plane (CONTROL: options, as --counts 200, --webhooks, --cluster)
+	$(CARGO) build --release --locked -p pilot -p citadel -p injector -p api --bins --example sidecars
+	deploy/bench/control $(foreach part,pilot citadel injector,--$(part) "$(CARGO_TARGET_DIR)/release/ostria-$(part)") \
 		--sidecars "$(CARGO_TARGET_DIR)/release/examples/sidecars" --json bench-results/control.json $(CONTROL)
 
 descriptors: ## Regenerate Envoy's Rust types and descriptors (after an update of envoy-types)

@@ -6,6 +6,7 @@
 
 mod helm;
 mod object;
+mod port;
 mod rule;
 mod values;
 

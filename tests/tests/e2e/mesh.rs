@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tests::program;
 
-use crate::cluster::{kubectl, run, setting, until_settled};
+use crate::cluster::{kubectl, must, run, setting, until_settled};
 use crate::shop;
 
 /// The namespace of the control plane.
@@ -25,6 +25,8 @@ pub(crate) fn ready() {
             INSTALLED.store(false, Ordering::SeqCst);
             panic!("{error}")
         });
+        // Every pod of the mesh that the tests replace is admitted under it: the control plane's and the gateways'.
+        must(&["label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted", "--overwrite"]);
     }
     until_settled(SYSTEM);
 }

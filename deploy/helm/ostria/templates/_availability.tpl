@@ -11,6 +11,8 @@ metadata:
     {{- include "ostria.labels" (dict "root" .root "app" .app) | nindent 4 }}
 spec:
   maxUnavailable: 1
+  # Pods that are not ready serve nobody: they must not keep a node from being drained.
+  unhealthyPodEvictionPolicy: AlwaysAllow
   selector:
     matchLabels:
       {{- include "ostria.selector" (dict "root" .root "app" .app) | nindent 6 }}
