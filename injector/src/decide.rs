@@ -12,6 +12,7 @@ use k8s_openapi::{
 
 use crate::{
     config::{Policy, Selection},
+    excerpt::quoted,
     flow::Skip,
 };
 
@@ -62,7 +63,7 @@ fn inject_value(pod: &Pod) -> Option<&str> {
 /// none.
 pub fn unclear_value(pod: &Pod) -> Option<String> {
     let value = inject_value(pod).filter(|value| !matches!(*value, "" | "true" | "false"))?;
-    Some(format!("{INJECT} is {value:?}, which is neither \"true\" nor \"false\" and has no effect"))
+    Some(format!("{INJECT} is {}, which is neither \"true\" nor \"false\" and has no effect", quoted(value)))
 }
 
 /// Whether the pod was injected before: it is marked as such, and the sidecar is present. A container that only has

@@ -21,4 +21,5 @@ pub mod credential;
 pub mod metrics;
 
 pub mod config;
+pub mod excerpt;
 pub mod flow;

@@ -192,16 +192,85 @@ fn a_namespace_with_a_pod_security_standard_admits_gateways_and_pods_without_cap
 }
 
 #[test]
-fn the_label_of_ambient_mode_is_a_warning() {
-    for (mode, count) in [("ambient", 1), ("none", 0)] {
-        let mut pod = pod(&json!({}), &json!({"containers": [{"name": "app"}]}));
-        pod["metadata"]["labels"] = json!({"istio.io/dataplane-mode": mode});
-        let warnings = processed(&review(&pod), &Settings::default()).response.warnings;
-        assert_eq!(
-            warnings.iter().filter(|warning| warning.contains("istio.io/dataplane-mode")).count(),
-            count
-        );
+fn what_the_author_of_a_pod_will_not_get_is_a_warning() {
+    let warned = |labels: Value, annotations: Value, spec: Value| {
+        let mut pod = pod(&annotations, &spec);
+        pod["metadata"]["labels"] = labels;
+        processed(&review(&pod), &Settings::default()).response.warnings
+    };
+    let ports = |ports: Value| json!({"containers": [{"name": "app", "ports": ports}]});
+    let before = |value: &str| json!({"sidecar.istio.io/init-containers-before-proxy": value});
+    let inits = json!({"initContainers": [{"name": "vault"}]});
+    let volume = |source: Value| json!({"volumes": [source]});
+    let (no, none) = (json!({}), [].as_slice());
+    let mut classic = before("vault");
+    classic["sidecar.istio.io/nativeSidecar"] = json!("false");
+    for (labels, annotations, spec, expected) in [
+        (
+            json!({"istio.io/dataplane-mode": "ambient"}),
+            no.clone(),
+            no.clone(),
+            ["no ambient mode"].as_slice(),
+        ),
+        (json!({"istio.io/dataplane-mode": "none"}), no.clone(), no.clone(), none),
+        (json!({"istio.io/use-waypoint": "w"}), no.clone(), no.clone(), &["istio.io/use-waypoint"]),
+        (
+            json!({"sidecar.istio.io/logLevel": "debug"}),
+            no.clone(),
+            no.clone(),
+            &["write it as an annotation"],
+        ),
+        (json!({"sidecar.istio.io/inject": "true", "app": "a"}), no.clone(), no.clone(), none),
+        (no.clone(), no.clone(), ports(json!([{"containerPort": 15090}])), &["port 15090"]),
+        (no.clone(), no.clone(), ports(json!([{"containerPort": 15020}])), &["port 15020"]),
+        (
+            no.clone(),
+            json!({"status.sidecar.istio.io/port": "16000"}),
+            ports(json!([{"containerPort": 16000}])),
+            &["port 16000"],
+        ),
+        (
+            no.clone(),
+            no.clone(),
+            ports(json!([{"containerPort": 15021, "protocol": "UDP"}, {"containerPort": 15014}])),
+            none,
+        ),
+        (no.clone(), before("vault"), inits.clone(), none),
+        (no.clone(), before("vault,nope"), inits.clone(), &["\"nope\" is not an init container"]),
+        (no.clone(), classic, inits, &["not a native one"]),
+        (
+            no.clone(),
+            no.clone(),
+            volume(json!({"name": "istio-token", "emptyDir": {}})),
+            &["volume istio-token"],
+        ),
+        (no.clone(), no.clone(), volume(json!({"name": "istio-data", "emptyDir": {}})), none),
+        (no.clone(), no.clone(), json!({"dnsPolicy": "None"}), &["spec.dnsPolicy is None"]),
+    ] {
+        let warnings = warned(labels.clone(), annotations.clone(), spec.clone());
+        assert_eq!(warnings.len(), expected.len(), "{labels} {annotations} {spec}: {warnings:?}");
+        assert!(warnings.iter().zip(expected).all(|(warning, part)| warning.contains(part)), "{warnings:?}");
     }
+}
+
+#[test]
+fn a_long_value_does_not_push_the_reason_out_of_a_message() {
+    let long = "x".repeat(5000);
+    for (name, value, reason) in [
+        ("sidecar.istio.io/proxyCPU", long.clone(), "is not a quantity"),
+        ("traffic.sidecar.istio.io/excludeInboundPorts", format!("80,{long}"), "is not a port"),
+        ("inject.istio.io/templates", long.clone(), "is not a template"),
+        ("prometheus.istio.io/scrape-targets", long.clone(), "is not a target"),
+        ("proxy.istio.io/config", format!("statusPort: {long}"), "must be a port"),
+        ("proxy.istio.io/config", format!("# {long}\nconcurrency: [{long}]"), "concurrency: must be"),
+    ] {
+        let message = denied(&pod(&json!({name: value}), &json!({})));
+        assert!(message.len() < 500 && message.contains(name) && message.contains(reason), "{message}");
+    }
+    let pod =
+        pod(&json!({"sidecar.istio.io/inject": long, "sidecar.istio.io/nativeSidecar": long}), &json!({}));
+    let warnings = processed(&review(&pod), &Settings::default()).response.warnings;
+    assert!(warnings.len() == 2 && warnings.iter().all(|warning| warning.len() < 256), "{warnings:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use api::resource::quantity;
 use k8s_openapi::{
     DeepMerge as _,
     api::core::v1::{
@@ -171,10 +172,34 @@ pub fn resources(context: &Context) -> ResourceRequirements {
         return if context.is_gateway() {
             ResourceRequirements::default()
         } else {
-            context.template.resources.clone()
+            shared(&context.template.resources, context.pod_resources())
         };
     }
     ResourceRequirements { requests, limits, ..ResourceRequirements::default() }
+}
+
+/// The mesh's resources of a container in a pod with resources of its own (`pod`), which all of its containers share.
+/// Kubernetes refuses a pod whose containers request more than the pod does together, and does not start a container
+/// whose limit exceeds the pod's. So this one requests nothing, and its limit is at most the pod's.
+fn shared(mesh: &ResourceRequirements, pod: Option<&ResourceRequirements>) -> ResourceRequirements {
+    let mut own = mesh.clone();
+    let Some(pod) = pod else { return own };
+    let of_pod =
+        |amounts: &Option<BTreeMap<String, Quantity>>, name: &str| amounts.as_ref()?.get(name).cloned();
+    for (name, limit) in own.limits.iter_mut().flatten() {
+        let least = of_pod(&pod.limits, name).filter(|least| is_less(least, limit));
+        *limit = least.unwrap_or_else(|| limit.clone());
+    }
+    let named = mesh.requests.iter().chain(&mesh.limits).flat_map(BTreeMap::keys);
+    for name in named.filter(|name| of_pod(&pod.requests, name).or(of_pod(&pod.limits, name)).is_some()) {
+        own.requests.get_or_insert_default().insert(name.clone(), Quantity("0".to_owned()));
+    }
+    own
+}
+
+fn is_less(one: &Quantity, other: &Quantity) -> bool {
+    let amounts = quantity::parse(&one.0).zip(quantity::parse(&other.0));
+    amounts.is_some_and(|(one, other)| one < other)
 }
 
 fn amounts(cpu: Option<&Quantity>, memory: Option<&Quantity>) -> Option<BTreeMap<String, Quantity>> {
@@ -210,6 +235,7 @@ fn security(context: &Context, own: Option<&Container>) -> SecurityContext {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     /// A Deployment of a gateway names the image `auto`, to which the API server adds the policy of `auto:latest`.
     #[test]
@@ -228,5 +254,31 @@ mod tests {
             let found = (merged.image.as_deref(), merged.image_pull_policy.as_deref());
             assert_eq!(found, (Some(expected.0), Some(expected.1)));
         }
+    }
+
+    #[test]
+    fn in_a_pod_with_resources_of_its_own_the_sidecar_requests_nothing_and_stays_below_its_limits() {
+        let resources =
+            |value: serde_json::Value| serde_json::from_value::<ResourceRequirements>(value).unwrap();
+        let mesh = resources(
+            json!({"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}),
+        );
+        for (pod, expected) in [
+            (json!({}), json!(mesh)),
+            (
+                json!({"requests": {"cpu": "1"}}),
+                json!({"requests": {"cpu": "0", "memory": "128Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}),
+            ),
+            (
+                json!({"limits": {"cpu": "500m", "memory": "2Gi"}}),
+                json!({"requests": {"cpu": "0", "memory": "0"}, "limits": {"cpu": "500m", "memory": "1Gi"}}),
+            ),
+            (json!({"limits": {"hugepages-2Mi": "2Mi"}}), json!(mesh)),
+        ] {
+            assert_eq!(json!(shared(&mesh, Some(&resources(pod.clone())))), expected, "{pod}");
+        }
+        assert_eq!(shared(&mesh, None), mesh);
+        let none = ResourceRequirements::default();
+        assert_eq!(shared(&none, Some(&mesh)), none);
     }
 }

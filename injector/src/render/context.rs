@@ -1,7 +1,7 @@
 //! Pure. Everything known about a pod before its sidecar is rendered, and the decisions that several parts of the
 //! sidecar share: the health port, whether traffic and DNS are captured, the image.
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 
 use crate::{
     config::Template,
@@ -181,6 +181,11 @@ impl<'a> Context<'a> {
     /// The log level of the sidecar.
     pub fn log_level(&self) -> &str {
         self.overrides.log_level.as_deref().unwrap_or(&self.template.log_level)
+    }
+
+    /// The resources that the containers of the pod share; `None`: each has its own.
+    pub fn pod_resources(&self) -> Option<&ResourceRequirements> {
+        self.pod.spec.as_ref()?.resources.as_ref()
     }
 
     /// The containers of the application.

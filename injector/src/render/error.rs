@@ -1,10 +1,12 @@
 //! Pure. Why a pod cannot be injected as requested. The message reaches the user of kubectl, so it names the field.
 
+use crate::excerpt::quoted;
+
 /// Why a pod cannot be injected as requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
     /// The value of an annotation is invalid.
-    #[error("metadata.annotations[{name}] = {value:?}: {reason}")]
+    #[error("metadata.annotations[{name}] = {}: {reason}", quoted(value))]
     Annotation {
         /// The annotation.
         name: String,

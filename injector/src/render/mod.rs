@@ -3,6 +3,7 @@
 
 pub mod late;
 pub mod standard;
+pub mod warning;
 
 pub mod metadata;
 
@@ -32,7 +33,7 @@ use k8s_openapi::api::core::v1::{Container, LocalObjectReference, Pod, PodSpec, 
 use crate::{
     config::Template,
     render::{
-        context::{Context, INIT_NAME, Owner, PROXY_NAME},
+        context::{Context, INIT_NAME, PROXY_NAME},
         error::RenderError,
     },
 };
@@ -68,7 +69,7 @@ pub fn render(pod: &Pod, namespace: &str, template: &Template) -> Result<Rendere
         open_low_ports(&mut spec);
     }
     metadata::mark(&mut pod.metadata, &context, &status);
-    let warnings = warnings(&context);
+    let warnings = warning::of_rendering(&context);
     pod.spec = Some(spec);
     Ok(Rendered { pod, warnings })
 }
@@ -77,46 +78,7 @@ pub fn render(pod: &Pod, namespace: &str, template: &Template) -> Result<Rendere
 pub fn again(pod: &Pod, namespace: &str, template: &Template) -> Result<Rendered, RenderError> {
     let context = Context::new(pod, namespace, template)?;
     metadata::check_scraping(&context)?;
-    Ok(Rendered { pod: late::adjusted(pod, &context), warnings: warnings(&context) })
-}
-
-/// The warnings: those of the annotations, one for a pod that does not use the cluster's DNS, and one for each
-/// container whose traffic would be mistaken for the proxy's.
-fn warnings(context: &Context) -> Vec<String> {
-    let Owner { user, group } = context.owner;
-    let of_pod = context.pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
-    let of_pod = of_pod.map(|security| (security.run_as_user, security.run_as_group)).unwrap_or_default();
-    let passes = |container: &&Container| {
-        let own = container.security_context.as_ref();
-        let own = own.map(|security| (security.run_as_user, security.run_as_group)).unwrap_or_default();
-        own.0.or(of_pod.0) == Some(user) || own.1.or(of_pod.1) == Some(group)
-    };
-    let passing = context.application().filter(passes).map(|container| {
-        format!(
-            "container {} runs as user {user} or group {group}, which are the proxy's: what it sends is not captured",
-            container.name
-        )
-    });
-    let captured = context.captures();
-    let annotations = context.overrides.warnings.iter().cloned().chain(context.proxy_config.warnings());
-    let others = foreign_dns(context).into_iter().chain(ambient(context));
-    annotations.chain(others).chain(passing.filter(|_| captured)).collect()
-}
-
-/// Warns of foreign DNS: the control plane's names resolve only in the cluster's DNS.
-fn foreign_dns(context: &Context) -> Option<String> {
-    let policy = context.pod.spec.as_ref()?.dns_policy.as_deref()?;
-    (!matches!(policy, "" | "ClusterFirst" | "ClusterFirstWithHostNet")).then(|| {
-        format!("spec.dnsPolicy is {policy}: the proxy finds the control plane by the DNS of the cluster (ClusterFirst)")
-    })
-}
-
-/// Warns of the label that asks for ambient mode.
-fn ambient(context: &Context) -> Option<String> {
-    let mode = context.label(DATAPLANE_MODE).filter(|mode| *mode != "none")?;
-    Some(format!(
-        "label {DATAPLANE_MODE} is {mode:?} and has no effect: there is no ambient mode, the pod gets a sidecar"
-    ))
+    Ok(Rendered { pod: late::adjusted(pod, &context), warnings: warning::of_pod(&context) })
 }
 
 /// Inserts the containers in start order. A native sidecar starts first, so that the application's init containers are
@@ -186,5 +148,4 @@ fn add_pull_secrets(spec: &mut PodSpec, template: &Template) {
     }
 }
 
-const DATAPLANE_MODE: &str = "istio.io/dataplane-mode";
 const LOW_PORTS: &str = "net.ipv4.ip_unprivileged_port_start";

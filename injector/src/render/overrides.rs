@@ -16,6 +16,7 @@ use k8s_openapi::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
+use crate::excerpt::quoted;
 use crate::render::{error::RenderError, proxy_config::Interception};
 
 /// The settings in a pod's annotations; `None` leaves a setting to the mesh's default.
@@ -215,8 +216,9 @@ impl<'a> Reader<'a> {
         let switches = SWITCHES.iter().filter_map(|(name, taken)| {
             let text = self.text(name).filter(|text| !matches!(*text, "true" | "false"))?;
             let clear = *name == REWRITE && boolean(text).is_ok();
-            (!clear)
-                .then(|| format!("annotation {name} is {text:?}, neither \"true\" nor \"false\": {taken}"))
+            (!clear).then(|| {
+                format!("annotation {name} is {}, neither \"true\" nor \"false\": {taken}", quoted(text))
+            })
         });
         there.chain(switches).chain(self.unknown()).collect()
     }
@@ -245,7 +247,8 @@ fn role(text: &str) -> Result<Role, String> {
             "{name} is not supported, because there is no proxyless gRPC: use sidecar or gateway"
         )),
         other => Err(format!(
-            "{other:?} is not a template, and there are none of the mesh's own: use sidecar or gateway"
+            "{} is not a template, and there are none of the mesh's own: use sidecar or gateway",
+            quoted(other)
         )),
     };
     let roles = text.split(',').map(template).collect::<Result<Vec<_>, _>>()?;
@@ -276,15 +279,21 @@ fn scrape_targets(text: &str) -> Result<Vec<ScrapeTarget>, String> {
 fn scrape_target(item: &str) -> Result<ScrapeTarget, String> {
     let (port, path) = item.split_once(':').unwrap_or((item, "/metrics"));
     let number: u16 = port.trim().parse().ok().filter(|port| *port != 0).ok_or_else(|| {
-        format!("{item:?} is not a target: use PORT:PATH as 8080:/metrics, separated by commas")
+        format!("{} is not a target: use PORT:PATH as 8080:/metrics, separated by commas", quoted(item))
     })?;
     if PROXY_PORTS.contains(&number) {
-        return Err(format!("{item:?} names a port of the proxy itself: use ports of the application"));
+        return Err(format!(
+            "{} names a port of the proxy itself: use ports of the application",
+            quoted(item)
+        ));
     }
     let path = Some(path.trim()).filter(|path| !path.is_empty()).unwrap_or("/metrics");
     let plain = |c: char| c.is_ascii_graphic() && c != '#';
     if !path.starts_with('/') || !path.chars().all(plain) {
-        return Err(format!("{item:?} has no path: use PORT:PATH as 8080:/metrics, separated by commas"));
+        return Err(format!(
+            "{} has no path: use PORT:PATH as 8080:/metrics, separated by commas",
+            quoted(item)
+        ));
     }
     Ok(ScrapeTarget { port: number.to_string(), path: path.to_owned() })
 }
@@ -339,7 +348,7 @@ fn quantity(text: &str) -> Result<Quantity, String> {
 fn list(text: &str, expected: &str, holds: impl Fn(&str) -> bool) -> Result<String, String> {
     let items: Vec<&str> = text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
     match items.iter().find(|item| !holds(item)) {
-        Some(item) => Err(format!("{item:?} is not {expected}")),
+        Some(item) => Err(format!("{} is not {expected}", quoted(item))),
         None => Ok(items.join(",")),
     }
 }
@@ -416,7 +425,7 @@ const STATS: &str = "the proxy has Istio's standard metrics, with their tags and
 
 const NO_AMBIENT: &str = "there is no ambient mode";
 
-const WITHOUT_EFFECT: [(&str, &str); 20] = [
+const WITHOUT_EFFECT: [(&str, &str); 22] = [
     ("sidecar.istio.io/proxyImageType", "the proxy has one image: use sidecar.istio.io/proxyImage"),
     ("sidecar.istio.io/bootstrapOverride", "the proxy has no bootstrap of Envoy to override"),
     ("sidecar.istio.io/componentLogLevel", "use sidecar.istio.io/logLevel"),
@@ -425,6 +434,7 @@ const WITHOUT_EFFECT: [(&str, &str); 20] = [
     ("sidecar.istio.io/statsInclusionSuffixes", STATS),
     ("sidecar.istio.io/statsInclusionRegexps", STATS),
     ("sidecar.istio.io/statsHistogramBuckets", STATS),
+    ("sidecar.istio.io/statsHistogramBins", STATS),
     ("sidecar.istio.io/statsFlushInterval", STATS),
     ("sidecar.istio.io/statsEvictionInterval", STATS),
     ("sidecar.istio.io/statsCompression", STATS),
@@ -440,13 +450,14 @@ const WITHOUT_EFFECT: [(&str, &str); 20] = [
     ("ambient.istio.io/redirection", NO_AMBIENT),
     ("ambient.istio.io/bypass-inbound-capture", NO_AMBIENT),
     ("ambient.istio.io/dns-capture", NO_AMBIENT),
+    ("ambient.istio.io/waypoint-inbound-binding", NO_AMBIENT),
 ];
 
 /// Annotations that are read elsewhere.
 const ELSEWHERE: [&str; 3] = ["sidecar.istio.io/inject", "sidecar.istio.io/status", "proxy.istio.io/config"];
 
 /// The groups of annotations that are for sidecars.
-const GROUPS: [&str; 8] = [
+pub const GROUPS: [&str; 8] = [
     "sidecar.istio.io",
     "traffic.sidecar.istio.io",
     "status.sidecar.istio.io",

@@ -5,6 +5,8 @@
 use api::process::duration;
 use serde_json::{Map, Value};
 
+use crate::excerpt::excerpt;
+
 /// The type of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -53,7 +55,7 @@ fn typed(kind: Kind, value: Value) -> Result<Value, String> {
         Kind::Number(most) => return number(&value, 0, most),
         Kind::Port => {
             return number(&value, 1, u16::MAX.into())
-                .map_err(|_| format!("must be a port from 1 to 65535, not {value}"));
+                .map_err(|_| format!("must be a port from 1 to 65535, not {}", shown(&value)));
         }
         Kind::Words => return words(value),
         Kind::Message => return message(value),
@@ -74,7 +76,7 @@ fn typed(kind: Kind, value: Value) -> Result<Value, String> {
         Kind::Duration => "a duration as 5s",
         Kind::Address => "HOST:PORT",
     };
-    Err(format!("must be {expected}, not {value}"))
+    Err(format!("must be {expected}, not {}", shown(&value)))
 }
 
 /// Parses the words for true and false of YAML 1.1, which Istio parses the annotation with.
@@ -90,7 +92,7 @@ fn number(value: &Value, least: u64, most: u64) -> Result<Value, String> {
     let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
     match number.filter(|number| (least..=most).contains(number)) {
         Some(number) => Ok(number.into()),
-        None => Err(format!("must be a whole number from {least} to {most}, not {value}")),
+        None => Err(format!("must be a whole number from {least} to {most}, not {}", shown(value))),
     }
 }
 
@@ -102,7 +104,7 @@ fn words(value: Value) -> Result<Value, String> {
             entries.values_mut().for_each(|value| *value = Value::String(word(value)));
             Ok(Value::Object(entries))
         }
-        value => Err(format!("must be an object of names and words, not {value}")),
+        value => Err(format!("must be an object of names and words, not {}", shown(&value))),
     }
 }
 
@@ -119,7 +121,7 @@ fn message(value: Value) -> Result<Value, String> {
         Value::Object(fields) => {
             Ok(fields.into_iter().map(|(name, value)| (camel(&name), value)).collect::<Map<_, _>>().into())
         }
-        value => Err(format!("must be an object of fields, not {value}")),
+        value => Err(format!("must be an object of fields, not {}", shown(&value))),
     }
 }
 
@@ -129,8 +131,12 @@ fn one_of(words: &[&str], value: Value) -> Result<Value, String> {
     }
     match value.as_str() {
         Some(word) if words.contains(&word) => Ok(value),
-        _ => Err(format!("must be {}, not {value}", words.join(" or "))),
+        _ => Err(format!("must be {}, not {}", words.join(" or "), shown(&value))),
     }
+}
+
+fn shown(value: &Value) -> String {
+    excerpt(&value.to_string())
 }
 
 fn is_address(text: &str) -> bool {
