@@ -78,10 +78,13 @@ const SERVICE: (&str, &str) = ("envoy.service.discovery.v3", "AggregatedDiscover
 const JSON: &[&str] = &["envoy.admin.", "xds.type.v3.", "udpa.", "istio.", "stats."];
 
 fn main() -> Result<()> {
-    let source = source()?;
+    // Read at run time, because clones of the project may share a target folder, and with it this program.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").context("run this with `make descriptors`")?;
+    let package = Path::new(&package);
+    let source = source(package)?;
     let bytes = std::fs::read(&source).with_context(|| format!("reading {}", source.display()))?;
     let whole = FileDescriptorSet::decode(bytes.as_slice()).context("reading the descriptors")?;
-    let api = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let api = package.join("../..");
     let filters = filters(&api.join("src/wire/filter"))?;
     let roots: Vec<&str> = ROOTS.iter().copied().chain(filters.iter().map(String::as_str)).collect();
     write_types(&whole, &roots, &api.join("envoy-types/src/generated"))?;
@@ -144,11 +147,11 @@ fn write_types(whole: &FileDescriptorSet, roots: &[&str], target: &Path) -> Resu
 }
 
 /// The file with the descriptors in cargo's copy of `envoy-types`.
-fn source() -> Result<PathBuf> {
+fn source(package: &Path) -> Result<PathBuf> {
     let cargo = env!("CARGO");
     let output = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--all-features", "--manifest-path"])
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+        .arg(package.join("Cargo.toml"))
         .output();
     let output = output.context("running cargo metadata")?;
     if !output.status.success() {
