@@ -68,13 +68,13 @@ fn documents() -> Vec<PathBuf> {
 
 /// The command lines of a document. In a `plain` one, every line may be a command.
 fn lines(text: &str, plain: bool) -> Vec<Line> {
-    let text = text.replace("\\\n", " ");
+    let text = text.replace("\\\n", " ").replace("\\|", "|");
     let mut found = vec![];
     let mut is_block = plain;
     for line in text.lines() {
         if line.trim_start().starts_with("```") {
             is_block = !is_block;
-        } else if is_block {
+        } else if is_block && !line.contains("{{") {
             found.extend(commands(line.trim_start().trim_start_matches("$ "), true));
         } else {
             let spans = line.split('`').skip(1).step_by(2);
@@ -139,7 +139,7 @@ fn command_lines_are_found_in_blocks_and_spans() {
     let complete = |line: &str| Line { words: words(line), is_complete: true };
     let document = "`ostria up` and `./bin/ostria`, helm ostria\n```console\n$ ./bin/ostria down   # ends it\n\
                     $ ostria inject -f a.yaml \\\n    -n shop | kubectl apply -f -\nostria status\n\
-                    $ kubectl ostria apply -f - <<END\n$ ostria exec pod -- sh -c 'a; b' > out &\n```\n`helm install ostria x`";
+                    $ kubectl ostria apply -f - <<END\n$ ostria exec pod -- sh -c 'a; b' > out &\n```\n`helm install ostria x`\n| `ostria crds \\| cat` |";
     let expected = [
         Line { words: words("ostria up"), is_complete: false },
         complete("ostria down"),
@@ -150,6 +150,7 @@ fn command_lines_are_found_in_blocks_and_spans() {
             words: ["ostria", "exec", "pod", "--", "sh", "-c", "a; b"].map(str::to_owned).to_vec(),
             is_complete: true,
         },
+        Line { words: words("ostria crds"), is_complete: false },
     ];
     assert_eq!(lines(document, false), expected);
 }
