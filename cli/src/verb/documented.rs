@@ -104,9 +104,8 @@ fn split(line: &str) -> Vec<Vec<String>> {
     let mut commands = vec![vec![]];
     let mut word = None::<String>;
     let mut quote = None;
-    let mut chars = line.chars().peekable();
     let mut is_redirected = false;
-    while let Some(next) = chars.next() {
+    for next in line.chars() {
         match (quote, next) {
             (None, '\'' | '"') => {
                 quote = Some(next);

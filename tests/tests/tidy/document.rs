@@ -67,9 +67,10 @@ fn links(line: &str) -> impl Iterator<Item = &str> {
 
 /// The anchors of a document's headings, as GitHub makes them.
 fn headings(text: &str) -> Vec<String> {
-    let titles = prose(text).into_iter().filter_map(|(_, line)| {
-        line.starts_with('#').then(|| line.trim_start_matches('#').trim_start())
-    });
+    let titles = prose(text)
+        .into_iter()
+        .filter(|(_, line)| line.starts_with('#'))
+        .map(|(_, line)| line.trim_start_matches('#').trim_start());
     let anchor = |title: &str| {
         let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
         kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()

@@ -1,6 +1,7 @@
 //! Compares the constants that limit something with docs/limits.md. Finds a limit that no row of the page states, such
 //! as one that was added or changed. A row states a constant if it names the constant's file and contains its value.
 
+use std::path::Path;
 use std::sync::LazyLock;
 
 use syn::{BinOp, Expr, Item, ItemConst, Lit, Type};
@@ -65,7 +66,10 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "proxy/src/redirect/settings.rs MAX_INTERFACE_NAME",
         ],
     ),
-    ("stated in another unit", &["api/src/resource/weight.rs MAX_WEIGHT", "proxy/src/credentials/session.rs LONGEST"]),
+    (
+        "stated in another unit",
+        &["api/src/resource/weight.rs MAX_WEIGHT", "proxy/src/credentials/session.rs LONGEST"],
+    ),
     (
         "one of several requests or steps that together have a documented limit",
         &[
@@ -74,10 +78,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "proxy/src/redirect/verify.rs MOST_WAITS",
         ],
     ),
-    (
-        "an optimisation",
-        &["pilot/src/catalog/shared_map.rs LARGEST", "proxy/src/http1/buffer.rs LARGEST"],
-    ),
+    ("an optimisation", &["pilot/src/catalog/shared_map.rs LARGEST", "proxy/src/http1/buffer.rs LARGEST"]),
 ];
 
 /// A constant that limits something.
@@ -118,8 +119,7 @@ fn every_limit_is_in_the_documentation() {
 fn every_exception_is_a_limit() {
     let listed = ELSEWHERE.iter().map(|(name, _)| *name);
     let listed = listed.chain(INTERNAL.iter().flat_map(|(_, names)| names.iter().copied()));
-    let unknown: Vec<&str> =
-        listed.filter(|name| !LIMITS.iter().any(|limit| limit.name == *name)).collect();
+    let unknown: Vec<&str> = listed.filter(|name| !LIMITS.iter().any(|limit| limit.name == *name)).collect();
     assert!(unknown.is_empty(), "no such constants: {unknown:?}");
 }
 
@@ -133,7 +133,7 @@ static LIMITS: LazyLock<Vec<Limit>> = LazyLock::new(|| {
                 Item::Const(constant) if limits(&constant) => Some(Limit {
                     name: format!("{} {}", module.file, constant.ident),
                     file: module.file.clone(),
-                    texts: value(&constant.expr).map(|value| value.texts()).unwrap_or_default(),
+                    texts: value(&constant.expr).map(Value::texts).unwrap_or_default(),
                 }),
                 _ => None,
             })
@@ -145,7 +145,8 @@ static LIMITS: LazyLock<Vec<Limit>> = LazyLock::new(|| {
 fn limits(constant: &ItemConst) -> bool {
     let Type::Path(of) = &*constant.ty else { return false };
     let of = of.path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
-    let is_amount = ["Duration", "usize", "u64", "u32", "u16", "u8", "i64", "i32", "f64"].contains(&of.as_str());
+    let is_amount =
+        ["Duration", "usize", "u64", "u32", "u16", "u8", "i64", "i32", "f64"].contains(&of.as_str());
     is_amount && constant.ident.to_string().split('_').any(|word| WORDS.contains(&word))
 }
 
@@ -166,7 +167,8 @@ impl Value {
         };
         if self.is_duration {
             let day = 24.0 * 3_600_000.0;
-            let units = [("ms", 1.0), ("s", 1000.0), ("min", 60_000.0), ("h", 3_600_000.0), ("years", 365.0 * day)];
+            let units =
+                [("ms", 1.0), ("s", 1000.0), ("min", 60_000.0), ("h", 3_600_000.0), ("years", 365.0 * day)];
             return units.into_iter().filter_map(in_unit).collect();
         }
         let sizes = [("KiB", 1024.0), ("MiB", 1024.0 * 1024.0)].into_iter().filter_map(in_unit);
@@ -230,11 +232,15 @@ fn cells(line: &str) -> Option<Vec<&str>> {
 /// Whether a cell names a file, or a folder that contains it. Folders may be left out at the beginning of the name, and
 /// `.rs` at its end.
 fn names(cell: &str, file: &str) -> bool {
-    cell.split('`').skip(1).step_by(2).filter(|span| span.contains('/') || span.ends_with(".rs")).any(|span| {
-        let file = format!("/{file}");
-        let own = format!("/{span}");
-        file.ends_with(&own) || file.ends_with(&format!("{own}.rs")) || file.contains(&format!("{own}/"))
-    })
+    cell.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|span| span.contains('/') || Path::new(span).extension().is_some_and(|end| end == "rs"))
+        .any(|span| {
+            let file = format!("/{file}");
+            let own = format!("/{span}");
+            file.ends_with(&own) || file.ends_with(&format!("{own}.rs")) || file.contains(&format!("{own}/"))
+        })
 }
 
 /// Whether a row contains one of the texts, and not as a part of a longer number.
@@ -244,7 +250,8 @@ fn states(row: &[&str], texts: &[String]) -> bool {
         row.iter().any(|cell| {
             cell.match_indices(text.as_str()).any(|(at, _)| {
                 let after = &cell[at + text.len()..];
-                let goes_on = after.strip_prefix([',', '.']).unwrap_or(after).starts_with(|c: char| c.is_ascii_digit());
+                let goes_on =
+                    after.strip_prefix([',', '.']).unwrap_or(after).starts_with(|c: char| c.is_ascii_digit());
                 !cell[..at].ends_with(is_part) && !goes_on && !after.starts_with(char::is_alphabetic)
             })
         })
