@@ -31,6 +31,9 @@ pub mod settle;
 
 pub mod entry;
 
+#[cfg(test)]
+mod documented;
+
 use crate::arguments;
 use crate::verb::entry::Entry;
 

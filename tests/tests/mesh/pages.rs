@@ -11,9 +11,7 @@ const PAGES: &[&str] = &["troubleshooting", "metrics", "access-logs", "tls-ingre
 /// Pages that are not run here, with the reason.
 const NOT_RUN: &[(&str, &str)] = &[("from-istio", "needs a cluster with Istio")];
 
-/// Ignored, because it has not been part of a run of CI yet: `cargo test -p tests --test mesh task_page -- --ignored`.
 #[test]
-#[ignore = "runs on request"]
 fn every_task_page_for_one_machine_works_as_written() {
     let options = Options { folders: vec!["samples/bookinfo".into()], https: true, ..Options::default() };
     let mut mesh = Mesh::begin(&options, PROBE);

@@ -1,12 +1,13 @@
-//! Finds references from documents to source files that do not exist, such as to a file that was renamed.
+//! Finds references from documents to files and headings that do not exist, such as to a file that was renamed.
 
 use crate::source::{read, root, shown};
 use std::path::{Path, PathBuf};
 
-/// Documents that refer to source files: those at the top, and all below `docs`.
+/// The documents: those at the top, and all below `docs` and `samples`.
 pub(crate) fn documents() -> Vec<PathBuf> {
     let mut found = files(&root(), &["md"], 1);
     found.extend(files(&root().join("docs"), &["md"], 4));
+    found.extend(files(&root().join("samples"), &["md"], 4));
     found.retain(|file| !file.ends_with("CHANGELOG.md"));
     found
 }
@@ -25,6 +26,56 @@ pub(crate) fn broken_references(document: &Path, sources: &[String]) -> Vec<Stri
         }
     }
     broken
+}
+
+/// Links of a document to files of the repository that do not exist, and to headings that a document does not have.
+pub(crate) fn broken_links(document: &Path) -> Vec<String> {
+    let mut broken = vec![];
+    for (number, line) in prose(&read(document)) {
+        for link in links(line).filter(|link| !link.contains("://")) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let folder = document.parent().expect("a document is in a folder");
+            let target = if file.is_empty() { document.to_owned() } else { folder.join(file) };
+            let is_there = target.exists()
+                && (heading.is_empty() || headings(&read(&target)).iter().any(|own| own == heading));
+            if !is_there {
+                broken.push(format!("{}:{number}: {link}", shown(document)));
+            }
+        }
+    }
+    broken
+}
+
+/// The lines outside of code blocks, with their numbers.
+fn prose(text: &str) -> Vec<(usize, &str)> {
+    let mut is_code = false;
+    let mut found = vec![];
+    for (index, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with("```") {
+            is_code = !is_code;
+        } else if !is_code {
+            found.push((index + 1, line));
+        }
+    }
+    found
+}
+
+/// The targets of the links in a line.
+fn links(line: &str) -> impl Iterator<Item = &str> {
+    line.split("](").skip(1).filter_map(|rest| rest.split(')').next())
+}
+
+/// The anchors of a document's headings, as GitHub makes them.
+fn headings(text: &str) -> Vec<String> {
+    let titles = prose(text)
+        .into_iter()
+        .filter(|(_, line)| line.starts_with('#'))
+        .map(|(_, line)| line.trim_start_matches('#').trim_start());
+    let anchor = |title: &str| {
+        let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+    };
+    titles.map(anchor).collect()
 }
 
 /// The names of Rust files in code spans of a line.
@@ -61,4 +112,12 @@ fn files(folder: &Path, extensions: &[&str], depth: usize) -> Vec<PathBuf> {
 fn references_are_code_spans_that_name_a_rust_file() {
     let found: Vec<&str> = references("see `io/turn.rs`, `a b.rs`, lib.rs and `x.yaml` or `y.rs`").collect();
     assert_eq!(found, ["io/turn.rs", "y.rs"]);
+}
+
+#[test]
+fn links_and_headings_are_found() {
+    let found: Vec<&str> = links("a [b](c.md#d) and ![e](f.png), (g) [h]").collect();
+    assert_eq!(found, ["c.md#d", "f.png"]);
+    let text = "# The `ostria up` command\n```sh\n# no heading\n```\n## Istio's\n";
+    assert_eq!(headings(text), ["the-ostria-up-command", "istios"]);
 }

@@ -1,11 +1,12 @@
 //! Reads the source of every crate and checks rules that no compiler checks: imports follow the order of `lib.rs`
 //! and of each folder's `mod.rs`, files do not import each other in cycles, pure files stay pure, a match over the
-//! model names every case, every file has a header, only `api::wire` names Envoy's types, and documents refer to
-//! source files that exist.
+//! model names every case, every file has a header, only `api::wire` names Envoy's types, documents refer to source
+//! files that exist, and docs/limits.md states every limit.
 
 mod cycle;
 mod document;
 mod import;
+mod limit;
 mod reader;
 mod resolve;
 mod shape;
@@ -14,7 +15,7 @@ mod source;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cycle::cycles;
-use crate::document::{broken_references, documents};
+use crate::document::{broken_links, broken_references, documents};
 use crate::import::imports;
 use crate::reader::unread;
 use crate::source::{Crate, Module, Token, WORKSPACE, all_sources, read, root, rust_files, shown};
@@ -298,6 +299,12 @@ fn documents_refer_to_source_files_that_exist() {
     let broken: Vec<String> =
         documents().iter().flat_map(|document| broken_references(document, &sources)).collect();
     assert!(broken.is_empty(), "files that documents name and that do not exist:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn links_of_documents_lead_to_a_file_or_heading() {
+    let broken: Vec<String> = documents().iter().flat_map(|document| broken_links(document)).collect();
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
 #[test]
