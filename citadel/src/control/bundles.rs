@@ -10,10 +10,10 @@ use futures_util::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{Patch, PatchParams};
 use kube::core::PartialObjectMeta;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::Event;
 use kube::{Api, Client};
-use kubernetes::client::{reason, watch_reason};
+use kubernetes::client::reason;
+use kubernetes::follower::{self, Reported};
 use kubernetes::mirror::Mirror;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -89,7 +89,8 @@ impl Keeper {
     }
 
     async fn run(mut self) {
-        let (mut namespaces, mut bundles) = watched(&self.client);
+        let mut namespaces = namespaces(&self.client);
+        let mut bundles = bundles(&self.client);
         let mut configuration = configuration(&self.client, &self.settings);
         loop {
             let pause =
@@ -122,20 +123,15 @@ impl Keeper {
         }
     }
 
-    fn see<K>(
-        &mut self,
-        event: watcher::Result<Event<K>>,
-        apply: impl FnOnce(&mut Self, Event<K>) -> BTreeSet<String>,
-    ) {
+    fn see<K>(&mut self, event: Reported<K>, apply: impl FnOnce(&mut Self, Event<K>) -> BTreeSet<String>) {
         match event {
             Ok(event) => {
                 let changed = apply(self, event);
                 self.due.extend(changed);
             }
-            Err(error) => self.complain(
-                &watch_reason(&error),
-                "namespaces and their trust bundles cannot be watched; trying again",
-            ),
+            Err(error) => {
+                self.complain(&error, "namespaces and their trust bundles cannot be watched; trying again");
+            }
         }
     }
 
@@ -263,24 +259,19 @@ struct Home {
 fn configuration(
     client: &Client,
     settings: &Settings,
-) -> impl Stream<Item = watcher::Result<Event<ConfigMap>>> + Unpin + use<> {
+) -> impl Stream<Item = Reported<ConfigMap>> + Unpin + use<> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &settings.namespace);
-    let named = watcher::Config::default().fields(&format!("metadata.name={}", settings.config_map));
-    watcher(maps, named).default_backoff().boxed()
+    follower::events(maps, Some(&format!("metadata.name={}", settings.config_map)), "ConfigMap")
 }
 
-/// The events of all namespaces, and of their ConfigMaps of this name.
-fn watched(
-    client: &Client,
-) -> (
-    impl Stream<Item = watcher::Result<Event<PartialObjectMeta<Namespace>>>> + Unpin + use<>,
-    impl Stream<Item = watcher::Result<Event<ConfigMap>>> + Unpin + use<>,
-) {
-    let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
-    let namespaces = watcher(namespaces, watcher::Config::default());
-    let named = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
-    let bundles = watcher(Api::<ConfigMap>::all(client.clone()), named);
-    (namespaces.default_backoff().boxed(), bundles.default_backoff().boxed())
+/// The events of all namespaces.
+fn namespaces(client: &Client) -> impl Stream<Item = Reported<PartialObjectMeta<Namespace>>> + Unpin + use<> {
+    follower::events(Api::all(client.clone()), None, "Namespace")
+}
+
+/// The events of the trust bundles of all namespaces.
+fn bundles(client: &Client) -> impl Stream<Item = Reported<ConfigMap>> + Unpin + use<> {
+    follower::events(Api::all(client.clone()), Some(&format!("metadata.name={NAME}")), "ConfigMap")
 }
 
 fn is_terminating(status: &kube::core::Status) -> bool {

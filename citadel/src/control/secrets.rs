@@ -9,10 +9,8 @@ use crate::root::{Root, folder};
 use api::identity::TrustDomain;
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client};
-use kubernetes::client::watch_reason;
+use kubernetes::follower;
 use kubernetes::mirror::Mirror;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,9 +53,9 @@ pub struct Secrets {
 pub async fn run(mut secrets: Secrets, sender: watch::Sender<Arc<Root>>) {
     let api: Api<Secret> = Api::namespaced(secrets.client.clone(), &secrets.namespace);
     let watched = |name: &'static str| {
-        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
         // Each has its own mirror, which a restart of the other's watch does not touch.
-        watcher(api.clone(), config).default_backoff().map(move |event| (name, event)).boxed()
+        let events = follower::events(api.clone(), Some(&format!("metadata.name={name}")), "Secret");
+        events.map(move |event| (name, event))
     };
     let mut events = stream::select(watched(PLUGGED), watched(CREATED));
     let (mut plugged, mut created) = (Mirror::default(), Mirror::default());
@@ -67,7 +65,7 @@ pub async fn run(mut secrets: Secrets, sender: watch::Sender<Arc<Root>>) {
         match event {
             Ok(event) => drop(mirror.apply(event, |secret: Secret| (name.to_owned(), CachedSecret(secret)))),
             Err(error) => {
-                let reason = format!("Secret {name}: {}", watch_reason(&error));
+                let reason = format!("Secret {name}: {error}");
                 log.say(&reason, "the root's Secret cannot be watched; trying again");
                 continue;
             }

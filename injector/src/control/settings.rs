@@ -1,21 +1,17 @@
 //! Follows the settings that a cluster holds, and publishes them combined with the injector's own.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::StreamExt as _;
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Namespace},
     apimachinery::pkg::version::Info,
 };
-use kube::{
-    Api, Client, ResourceExt as _,
-    core::PartialObjectMeta,
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{self, Event, watcher},
-    },
+use kube::{Api, Client, ResourceExt as _, core::PartialObjectMeta, runtime::watcher::Event};
+use kubernetes::{
+    client::reason,
+    follower::{Reported, events},
 };
-use kubernetes::client::{reason, watch_reason};
 use tokio::sync::watch;
 
 use crate::{
@@ -36,10 +32,10 @@ pub async fn follow(
     let observed = Observed::new(args, own, &version);
     let name = format!("{}/{}", names.namespace, names.config_map);
     let mut follower = Follower { observed, name, has_mesh: false, seen: false, complaint: None };
-    let only = watcher::Config::default().fields(&format!("metadata.name={}", names.config_map));
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &names.namespace);
-    let mut maps = pin!(watcher(maps, only).default_backoff());
-    let mut namespaces = pin!(namespaces(client));
+    let mut maps = events(maps, Some(&format!("metadata.name={}", names.config_map)), "ConfigMap");
+    // The labels of all namespaces. Other fields are not requested.
+    let mut namespaces = events(Api::<PartialObjectMeta<Namespace>>::all(client), None, "Namespace");
     let mut ready = Some(ready);
     loop {
         tokio::select! {
@@ -63,13 +59,6 @@ pub async fn follow(
         }
     }
 }
-
-/// The labels of all namespaces. Other fields are not requested.
-fn namespaces(client: Client) -> impl Stream<Item = NamespaceEvent> {
-    watcher(Api::<PartialObjectMeta<Namespace>>::all(client), watcher::Config::default()).default_backoff()
-}
-
-type NamespaceEvent = Result<Event<PartialObjectMeta<Namespace>>, watcher::Error>;
 
 /// Asks for the API server's version until it responds.
 async fn version(client: &Client) -> Info {
@@ -103,7 +92,7 @@ struct Follower {
 }
 
 impl Follower {
-    fn map(&mut self, event: Result<Event<ConfigMap>, watcher::Error>) {
+    fn map(&mut self, event: Reported<ConfigMap>) {
         match event {
             Ok(Event::Init) => self.seen = false,
             Ok(Event::InitApply(map) | Event::Apply(map)) => {
@@ -117,7 +106,7 @@ impl Follower {
             Ok(Event::InitDone) => self.has_mesh = true,
             Ok(Event::Delete(_)) => self.mesh(None),
             Err(error) => {
-                self.complain(format!("the mesh configuration cannot be read: {}", watch_reason(&error)));
+                self.complain(format!("the mesh configuration cannot be read: {error}"));
             }
         }
     }
@@ -137,7 +126,7 @@ impl Follower {
         }
     }
 
-    fn namespace(&mut self, event: NamespaceEvent) {
+    fn namespace(&mut self, event: Reported<PartialObjectMeta<Namespace>>) {
         match event {
             Ok(Event::Init) => self.observed.begin_namespaces(),
             Ok(Event::InitApply(namespace) | Event::Apply(namespace)) => {
@@ -145,7 +134,7 @@ impl Follower {
             }
             Ok(Event::InitDone) => self.observed.end_namespaces(),
             Ok(Event::Delete(namespace)) => self.observed.no_namespace(&namespace.name_any()),
-            Err(error) => self.complain(format!("the namespaces cannot be read: {}", watch_reason(&error))),
+            Err(error) => self.complain(format!("the namespaces cannot be read: {error}")),
         }
     }
 

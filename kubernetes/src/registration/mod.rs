@@ -3,15 +3,14 @@
 //! once the API server has refused an invalid object by the webhook. All else in the object belongs to whoever installed
 //! it.
 
-use crate::client::{reason, watch_reason};
+use crate::client::reason;
+use crate::follower::{self, Reported};
 use crate::registration::patch::{Step, step};
 use crate::registration::trial::Trial;
 use futures_util::StreamExt;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::Event;
 use kube::{Client, Error};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -103,8 +102,9 @@ struct Keeper {
 
 impl Keeper {
     async fn run(mut self) {
-        let only = watcher::Config::default().fields(&format!("metadata.name={}", self.registration.name));
-        let mut events = pin!(watcher(self.api.clone(), only).default_backoff());
+        let only = format!("metadata.name={}", self.registration.name);
+        let mut events =
+            follower::events(self.api.clone(), Some(&only), &self.registration.kind.resource().kind);
         loop {
             let next = self.due();
             let is_due = next.is_some();
@@ -135,12 +135,12 @@ impl Keeper {
         step.filter(|step| *step != Step::Test || self.trial.is_some())
     }
 
-    fn see(&mut self, event: Result<Event<DynamicObject>, watcher::Error>) {
+    fn see(&mut self, event: Reported<DynamicObject>) {
         match event {
             Ok(Event::Apply(object) | Event::InitApply(object)) => self.object = Some(object),
             Ok(Event::Delete(_)) => self.object = None,
             Ok(Event::Init | Event::InitDone) => {}
-            Err(error) => self.complain(watch_reason(&error)),
+            Err(error) => self.complain(error),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::page::checkout::Images;
@@ -71,6 +71,7 @@ pub(crate) fn number(name: &str, default: u64) -> u64 {
 /// # Errors
 /// Its output if it fails.
 pub(crate) fn run(program: &str, arguments: &[&str], input: &str) -> Result<String, String> {
+    let begin = Instant::now();
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -85,6 +86,9 @@ pub(crate) fn run(program: &str, arguments: &[&str], input: &str) -> Result<Stri
     let output = child.wait_with_output().expect("a child can be waited for");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
+    if begin.elapsed() >= wait::LONG {
+        eprintln!("`{program} {}` took {:.0?}", arguments.join(" "), begin.elapsed());
+    }
     if output.status.success() {
         Ok(out + &err)
     } else {

@@ -26,6 +26,13 @@ pub(crate) struct Load {
 impl Load {
     /// Starts `echo client` and waits until it runs. Without a number of requests or a duration, it runs until it is stopped.
     pub(crate) fn start(namespace: &str, name: &str, place: Place, line: &[&str]) -> Self {
+        let load = Self::begin(namespace, name, place, line);
+        load.until_it_runs();
+        load
+    }
+
+    /// Creates the pod and does not wait for it.
+    pub(crate) fn begin(namespace: &str, name: &str, place: Place, line: &[&str]) -> Self {
         let mut arguments = vec!["client", "--allow-failures"];
         arguments.extend(line);
         let is_endless = !line.iter().any(|word| ["-n", "--duration"].contains(word));
@@ -37,6 +44,11 @@ impl Load {
             "metadata": {
                 "name": name,
                 "labels": {"app": name, "sidecar.istio.io/inject": (place == Place::Mesh).to_string()},
+                // Nobody calls it, so it need not drain.
+                "annotations": {
+                    "proxy.istio.io/config":
+                        "{terminationDrainDuration: 1s, proxyMetadata: {ENDPOINT_REMOVAL_WAIT: 0s}}",
+                },
             },
             "spec": {
                 "restartPolicy": "Never",
@@ -50,12 +62,15 @@ impl Load {
             },
         });
         apply(namespace, &pod.to_string()).unwrap_or_else(|error| panic!("{error}"));
-        let load = Self { namespace: namespace.to_owned(), pod: name.to_owned(), is_endless };
-        wait::until("the clients run", START, || match load.phase()?.as_str() {
+        Self { namespace: namespace.to_owned(), pod: name.to_owned(), is_endless }
+    }
+
+    /// Waits until the clients run.
+    pub(crate) fn until_it_runs(&self) {
+        wait::until("the clients run", START, || match self.phase()?.as_str() {
             "Pending" => Err("Pending".to_owned()),
             _ => Ok(()),
         });
-        load
     }
 
     /// The pod's name.
@@ -68,16 +83,21 @@ impl Load {
         self.phase().is_ok_and(|phase| ended(&phase))
     }
 
-    /// Ends the clients, or waits until they have sent all that they were told to, and returns their report.
-    pub(crate) fn stop(self) -> Report {
-        let target = format!("pod/{}", self.pod);
+    /// Tells clients that have no end of their own to end.
+    pub(crate) fn tell_to_end(&self) {
         if self.is_endless {
             // The kubelet sends SIGTERM and keeps the pod with its log, which the end of a deleted pod would take away.
             let deadline = r#"{"spec":{"activeDeadlineSeconds":1}}"#;
             wait::until("the clients are told to end", START, || {
-                kubectl(&["-n", &self.namespace, "patch", &target, "-p", deadline])
+                kubectl(&["-n", &self.namespace, "patch", &format!("pod/{}", self.pod), "-p", deadline])
             });
         }
+    }
+
+    /// Ends the clients, or waits until they have sent all that they were told to, and returns their report.
+    pub(crate) fn stop(self) -> Report {
+        self.tell_to_end();
+        let target = format!("pod/{}", self.pod);
         wait::until("the clients end", START, || match self.phase()? {
             phase if ended(&phase) => Ok(()),
             phase => Err(phase),

@@ -3,8 +3,8 @@
 //!
 //! The tests need a cluster (`KUBECONFIG`), `kubectl`, `helm`, and images that the cluster can start, so `make e2e` runs
 //! them and `make test` does not. They work in namespaces of their own (`ostria-e2e…`, `echo`) and in `istio-system`, which
-//! must hold no mesh. All share one installed mesh and run in the order of `TESTS`; each also runs alone. They stop parts of
-//! the cluster itself if `E2E_DAEMONS` is a program that does so (`PROGRAM stop NAME SIGNAL`, `PROGRAM start NAME`), and read
+//! must hold no mesh. All share one installed mesh and begin in the order of `TESTS`, some of them side by side; each also
+//! runs alone. They stop parts of the cluster itself if `E2E_DAEMONS` is a program that does so (`PROGRAM stop NAME SIGNAL`, `PROGRAM start NAME`), and read
 //! the API server's audit log if `E2E_AUDIT` is its path.
 #![allow(
     clippy::disallowed_methods,
@@ -16,6 +16,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+
+use crate::turn::{Has, Turn};
 
 mod bookinfo;
 mod certificate;
@@ -34,9 +36,13 @@ mod shop;
 mod load;
 mod mesh;
 
+mod handshake;
+mod ostria;
+
 mod daemon;
 mod forward;
 mod namespace;
+mod turn;
 
 mod cluster;
 
@@ -49,50 +55,91 @@ enum Needs {
     Daemons,
     /// The file of `E2E_AUDIT`.
     Audit,
-    /// Time: how much, says `E2E_REQUESTS`.
-    Time,
 }
 
+/// A test: its name, what it needs, what it has for itself, and its function.
+type Test = (&'static str, Needs, Has, fn());
+
 /// The tests in their order: from the way in to the way out. The ones that need all others' traces are at the end.
-const TESTS: &[(&str, Needs, fn())] = &[
+const TESTS: &[Test] = &[
     (
         "helm_install_and_a_label_are_enough_for_bookinfo_over_mutual_tls",
         Needs::Nothing,
+        Has::All,
         bookinfo::over_mutual_tls,
     ),
-    ("every_rule_of_the_readme_of_bookinfo_does_what_it_says", Needs::Nothing, bookinfo::rules_of_the_readme),
+    (
+        "every_rule_of_the_readme_of_bookinfo_does_what_it_says",
+        Needs::Nothing,
+        Has::Shop,
+        bookinfo::rules_of_the_readme,
+    ),
     (
         "every_protocol_passes_between_pods_of_the_mesh_and_from_outside",
         Needs::Nothing,
+        Has::Namespace,
         protocol::every_protocol,
     ),
-    ("every_kind_of_workload_calls_and_is_called", Needs::Nothing, workload::every_kind),
-    ("mistakes_are_refused_and_what_worked_goes_on", Needs::Nothing, webhook::mistakes_are_refused),
-    ("a_stored_object_that_would_be_refused_harms_no_other", Needs::Nothing, webhook::a_stored_mistake),
-    ("a_webhook_gets_its_certificate_back", Needs::Nothing, webhook::certificates_come_back),
-    ("many_pods_at_once_get_their_sidecars", Needs::Nothing, crowd::many_pods),
-    ("killed_parts_come_back_and_lose_no_request_of_others", Needs::Nothing, crash::killed_parts),
-    ("rolling_updates_lose_no_request", Needs::Time, update::rolling),
-    ("an_upgrade_that_restarts_everything_loses_no_request", Needs::Nothing, update::upgrade),
-    ("a_namespace_that_is_deleted_under_load_harms_no_other", Needs::Nothing, vanish::namespace),
     (
-        "expired_certificates_are_renewed_and_the_root_is_replaced_under_load",
-        Needs::Time,
+        "mistakes_are_refused_and_what_worked_goes_on",
+        Needs::Nothing,
+        Has::Shop,
+        webhook::mistakes_are_refused,
+    ),
+    ("every_kind_of_workload_calls_and_is_called", Needs::Nothing, Has::Namespace, workload::every_kind),
+    ("a_namespace_that_is_deleted_under_load_harms_no_other", Needs::Nothing, Has::Shop, vanish::namespace),
+    ("many_pods_at_once_get_their_sidecars", Needs::Nothing, Has::Namespace, crowd::many_pods),
+    (
+        "a_job_that_is_due_runs_and_ends_beside_its_sidecar",
+        Needs::Nothing,
+        Has::Namespace,
+        workload::scheduled,
+    ),
+    (
+        "a_stored_object_that_would_be_refused_harms_no_other",
+        Needs::Nothing,
+        Has::All,
+        webhook::a_stored_mistake,
+    ),
+    ("a_webhook_gets_its_certificate_back", Needs::Nothing, Has::All, webhook::certificates_come_back),
+    (
+        "a_killed_control_plane_loses_no_request_and_leaves_nothing_half_applied",
+        Needs::Nothing,
+        Has::All,
+        crash::control_plane,
+    ),
+    ("killed_proxies_lose_their_own_requests_and_no_others", Needs::Nothing, Has::All, crash::proxies),
+    (
+        "rolling_updates_and_moves_between_revisions_lose_no_request",
+        Needs::Nothing,
+        Has::All,
+        update::rolling,
+    ),
+    (
+        "the_root_is_replaced_under_load_and_expired_certificates_are_renewed",
+        Needs::Nothing,
+        Has::All,
         certificate::replaced,
     ),
-    ("kubelet_and_containerd_restart_under_load", Needs::Daemons, outage::of_the_node),
-    ("an_api_server_that_is_away_for_a_minute_stops_no_traffic", Needs::Daemons, outage::of_the_api_server),
-    ("no_call_is_denied_and_no_permission_is_unused", Needs::Audit, permission::least_privilege),
-    ("helm_uninstall_leaves_nothing_in_the_way", Needs::Nothing, bookinfo::way_out),
+    ("an_upgrade_that_restarts_everything_loses_no_request", Needs::Nothing, Has::All, update::upgrade),
+    ("kubelet_and_containerd_restart_under_load", Needs::Daemons, Has::All, outage::of_the_node),
+    (
+        "an_api_server_that_is_away_for_a_minute_stops_no_traffic",
+        Needs::Daemons,
+        Has::All,
+        outage::of_the_api_server,
+    ),
+    ("no_call_is_denied_and_no_permission_is_unused", Needs::Audit, Has::All, permission::least_privilege),
+    ("helm_uninstall_leaves_nothing_in_the_way", Needs::Nothing, Has::All, bookinfo::way_out),
 ];
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let trials = TESTS
-        .iter()
-        .filter(|(name, needs, _)| available(name, *needs))
-        .map(|(name, _, test)| Trial::test(*name, move || observed(*test)).with_ignored_flag(true));
+    let available = TESTS.iter().enumerate().filter(|(_, (name, needs, ..))| available(name, *needs));
+    let trials = available
+        .map(|(number, test)| Trial::test(test.0, move || observed(number, test)).with_ignored_flag(true));
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    workload::close();
     mesh::leave();
     conclusion.exit_code()
 }
@@ -103,7 +150,6 @@ fn available(name: &str, needs: Needs) -> bool {
         Needs::Nothing => return true,
         Needs::Daemons => daemon::PROGRAM,
         Needs::Audit => permission::LOG,
-        Needs::Time => update::REQUESTS,
     };
     let is_set = std::env::var_os(variable).is_some();
     if !is_set && std::env::var_os("KUBECONFIG").is_some() {
@@ -113,10 +159,12 @@ fn available(name: &str, needs: Needs) -> bool {
 }
 
 /// Runs a test. If it fails, prints what an operator would look at.
-fn observed(test: fn()) -> Result<(), Failed> {
+fn observed(number: usize, (name, _, has, test): &Test) -> Result<(), Failed> {
+    let _turn = Turn::take(number, *has);
+    eprintln!("{name} begins");
     let begin = Instant::now();
-    let result = catch_unwind(AssertUnwindSafe(test));
-    eprintln!("after {:.0?}", begin.elapsed());
+    let result = catch_unwind(AssertUnwindSafe(*test));
+    eprintln!("{name}: {} after {:.0?}", if result.is_ok() { "passed" } else { "failed" }, begin.elapsed());
     result.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");

@@ -14,13 +14,18 @@ pub(crate) const SYSTEM: &str = "istio-system";
 /// The Deployments of the control plane.
 pub(crate) const CONTROL: &[&str] = &["ostria-pilot", "ostria-citadel", "ostria-injector"];
 
+const RELEASE: &str = "ostria";
+
 static INSTALLED: AtomicBool = AtomicBool::new(false);
+static INSTALLING: Mutex<()> = Mutex::new(());
 static SINCE: Mutex<String> = Mutex::new(String::new());
 
 /// Makes sure that the mesh is installed, as docs/install.md says, and all of it runs.
 pub(crate) fn ready() {
+    // Tests that run side by side wait for the one that installs it.
+    let _one = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     if !INSTALLED.swap(true, Ordering::SeqCst) {
-        helm("install", &chart(), &[]).unwrap_or_else(|error| {
+        helm("install", RELEASE, &chart(), &[]).unwrap_or_else(|error| {
             // It is somebody else's.
             INSTALLED.store(false, Ordering::SeqCst);
             panic!("{error}")
@@ -43,12 +48,39 @@ pub(crate) fn chart() -> std::path::PathBuf {
 
 /// Upgrades the release to a chart and values, and waits until all of it runs.
 pub(crate) fn upgrade(chart: &Path, values: &[&str]) {
-    helm("upgrade", chart, values).unwrap_or_else(|error| panic!("{error}"));
+    helm("upgrade", RELEASE, chart, values).unwrap_or_else(|error| panic!("{error}"));
     until_settled(SYSTEM);
 }
 
-/// Installs or upgrades with the profile `demo`.
-fn helm(verb: &str, chart: &Path, values: &[&str]) -> Result<String, String> {
+/// A second control plane beside the first, until it is dropped. It shares the gateways.
+pub(crate) struct Revision(&'static str);
+
+impl Revision {
+    /// Installs it, as docs/tasks/kubernetes/upgrade.md says, and waits until all of it runs.
+    pub(crate) fn install(name: &'static str) -> Self {
+        let revision = format!("revision={name}");
+        let values = [revision.as_str(), "ingressGateway.enabled=false", "egressGateway.enabled=false"];
+        let installed = Self(name);
+        helm("install", &installed.release(), &chart(), &values).unwrap_or_else(|error| panic!("{error}"));
+        until_settled(SYSTEM);
+        installed
+    }
+
+    fn release(&self) -> String {
+        format!("{RELEASE}-{}", self.0)
+    }
+}
+
+impl Drop for Revision {
+    fn drop(&mut self) {
+        if let Err(error) = run("helm", &["uninstall", &self.release(), "-n", SYSTEM, "--wait"], "") {
+            eprintln!("the revision {} stays: {error}", self.0);
+        }
+    }
+}
+
+/// Installs or upgrades a release with the profile `demo`.
+fn helm(verb: &str, release: &str, chart: &Path, values: &[&str]) -> Result<String, String> {
     let profile = chart.join("values-demo.yaml").display().to_string();
     let chart = chart.display().to_string();
     let images = format!(
@@ -57,7 +89,7 @@ fn helm(verb: &str, chart: &Path, values: &[&str]) -> Result<String, String> {
         setting("E2E_TAG"),
         setting("E2E_PULL")
     );
-    let mut arguments = vec![verb, "ostria", &chart, "-n", SYSTEM, "-f", &profile, "--set", &images];
+    let mut arguments = vec![verb, release, &chart, "-n", SYSTEM, "-f", &profile, "--set", &images];
     if verb == "install" {
         arguments.push("--create-namespace");
     }
@@ -74,7 +106,7 @@ fn helm(verb: &str, chart: &Path, values: &[&str]) -> Result<String, String> {
 /// What helm says.
 pub(crate) fn uninstall() -> Result<String, String> {
     INSTALLED.store(false, Ordering::SeqCst);
-    run("helm", &["uninstall", "ostria", "-n", SYSTEM, "--wait"], "")
+    run("helm", &["uninstall", RELEASE, "-n", SYSTEM, "--wait"], "")
 }
 
 /// Takes away what the tests share.

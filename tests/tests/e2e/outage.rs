@@ -24,14 +24,12 @@ pub(crate) fn of_the_node() {
         until_the_node_is_ready();
         restart(NAMESPACE, &["details-v1"]);
         drop(shop::visit());
-        for load in customers {
-            let name = load.name().to_owned();
-            let report = load.stop();
+        for (name, report) in shop::stopped(customers) {
             eprintln!("{name}: {} requests, {} failed", report.requests, report.failed);
             assert!(report.failed <= UNPROBED * shop::rate(), "{report:#?}");
         }
     }
-    shop::all_served(shop::customers("after", Until::Pages(400)));
+    shop::goes_on();
 }
 
 fn until_the_node_is_ready() {
@@ -52,23 +50,26 @@ const UNPROBED: u64 = 16;
 
 /// Traffic goes on, pods that were about to start wait, and everything catches up when it is back. `E2E_OUTAGE` is its
 /// length in seconds.
+///
+/// Kubernetes' controllers and its scheduler end with it, as they do in a cluster with leader election when they cannot
+/// renew their leases. Those that go on without it wait for up to a minute each until they look again, and the first to look
+/// takes the node for lost.
 pub(crate) fn of_the_api_server() {
     shop::open();
     let away = number("E2E_OUTAGE", 60);
-    let customers = shop::customers("outage", Until::Seconds(away));
+    let customers = shop::customers("outage", Until::Stopped);
     // Its pod finds no API server that would confirm its token, or hand it its volumes.
     must(&["-n", NAMESPACE, "scale", "deployment/details-v1", "--replicas=2"]);
-    let stopped = Stopped::kill("apiserver");
-    wait::pause(Duration::from_secs(away + 2));
+    let stopped = ["apiserver", "controller-manager", "scheduler"].map(Stopped::kill);
+    wait::pause(Duration::from_secs(away));
     assert!(
         kubectl(&["--request-timeout=2s", "get", "--raw", "/readyz"]).is_err(),
         "the API server is not away"
     );
-    stopped.start();
+    let [server, others @ ..] = stopped;
+    server.start();
     wait::until("the API server is back", START, || kubectl(&["get", "--raw", "/readyz"]));
-    shop::all_served(customers);
-    // Kubernetes looks at its nodes again within these seconds, and may take them for lost until they have reported.
-    wait::pause(CHANGE);
+    others.into_iter().for_each(Stopped::start);
     until_the_node_is_ready();
     until_settled(NAMESPACE);
     until_settled(SYSTEM);
@@ -83,6 +84,6 @@ pub(crate) fn of_the_api_server() {
     });
     drop(browser);
     shop::without_rules();
+    shop::all_served(customers);
     scale(NAMESPACE, "details-v1", 1);
-    shop::all_served(shop::customers("after", Until::Pages(400)));
 }

@@ -14,27 +14,30 @@ pub(crate) fn every_protocol() {
     let _namespace = Namespace::of_sample(NAMESPACE);
     applied(NAMESPACE, &sample("echo/echo.yaml"));
     until_settled(NAMESPACE);
-    for (client, in_mesh) in [("client", true), ("client-plain", false)] {
-        // The first call may come before the client's proxy knows the server.
-        wait::until(&format!("{client} reaches the server"), CHANGE, || {
-            let report =
-                echo(NAMESPACE, client, &["http://echo-server:8080/", "--new-connection", "-n", "10"]);
-            if report.failed == 0 { Ok(()) } else { Err(format!("{report:?}")) }
-        });
-        for (line, is_http) in CALLS {
-            let report =
-                echo(NAMESPACE, client, &[line, &["-n", "20", "--new-connection", "--show"][..]].concat());
-            report.all_good();
-            assert_eq!(
-                report.by_version.len(),
-                2,
-                "{client} {line:?} did not reach both servers: {report:?}"
-            );
-            if *is_http {
-                let caller = report.seen_header("x-forwarded-client-cert");
-                let is_told = caller.as_ref().is_some_and(|text| text.contains("ns/echo/sa/client"));
-                assert_eq!(is_told, in_mesh, "{client} {line:?}: {caller:?}");
-            }
+    std::thread::scope(|scope| {
+        let clients = [("client", true), ("client-plain", false)]
+            .map(|(client, in_mesh)| scope.spawn(move || calls(client, in_mesh)));
+        for client in clients {
+            client.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+    });
+}
+
+fn calls(client: &str, in_mesh: bool) {
+    // The first call may come before the client's proxy knows the server.
+    wait::until(&format!("{client} reaches the server"), CHANGE, || {
+        let report = echo(NAMESPACE, client, &["http://echo-server:8080/", "--new-connection", "-n", "10"]);
+        if report.failed == 0 { Ok(()) } else { Err(format!("{report:?}")) }
+    });
+    for (line, is_http) in CALLS {
+        let report =
+            echo(NAMESPACE, client, &[line, &["-n", "20", "--new-connection", "--show"][..]].concat());
+        report.all_good();
+        assert_eq!(report.by_version.len(), 2, "{client} {line:?} did not reach both servers: {report:?}");
+        if *is_http {
+            let caller = report.seen_header("x-forwarded-client-cert");
+            let is_told = caller.as_ref().is_some_and(|text| text.contains("ns/echo/sa/client"));
+            assert_eq!(is_told, in_mesh, "{client} {line:?}: {caller:?}");
         }
     }
 }

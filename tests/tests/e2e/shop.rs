@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tests::browser::{Browser, Page};
+use tests::report::Report;
 use tests::wait;
 
 use crate::cluster::{CHANGE, START, applied, must, number, sample, until_settled};
@@ -81,8 +82,6 @@ pub(crate) enum Until {
     Stopped,
     /// After this number of pages in total.
     Pages(u64),
-    /// After this number of seconds.
-    Seconds(u64),
 }
 
 /// Fifty clients with connections that they keep: half of them in the mesh, half outside, through the gateway. Together they
@@ -93,27 +92,32 @@ pub(crate) fn customers(name: &str, until: Until) -> Vec<Load> {
     let end = match until {
         Until::Stopped => vec![],
         Until::Pages(count) => vec!["-n".to_owned(), count.div_ceil(2).to_string()],
-        Until::Seconds(seconds) => vec!["--duration".to_owned(), format!("{seconds}s")],
     };
     line.extend(end.iter().map(String::as_str));
     line.extend(PARTS.iter().flat_map(|part| ["--expect", part]));
     let gateway = format!("http://istio-ingressgateway.{SYSTEM}{PAGE}");
     let inside = format!("http://productpage:9080{PAGE}");
-    [("inside", Place::Mesh, &inside), ("outside", Place::Outside, &gateway)]
-        .map(|(name_of_place, place, url)| {
+    let both = [("inside", Place::Mesh, &inside), ("outside", Place::Outside, &gateway)].map(
+        |(name_of_place, place, url)| {
             let line = [&[url.as_str()], &line[..]].concat();
-            Load::start(NAMESPACE, &format!("{name}-{name_of_place}"), place, &line)
-        })
-        .into()
+            Load::begin(NAMESPACE, &format!("{name}-{name_of_place}"), place, &line)
+        },
+    );
+    both.iter().for_each(Load::until_it_runs);
+    both.into()
+}
+
+/// Stops clients together; returns the name of each with its report.
+pub(crate) fn stopped(customers: Vec<Load>) -> Vec<(String, Report)> {
+    customers.iter().for_each(Load::tell_to_end);
+    customers.into_iter().map(|load| (load.name().to_owned(), load.stop())).collect()
 }
 
 /// Stops clients; fails the test if one of their requests failed, or if they have sent few.
 #[track_caller]
 pub(crate) fn all_served(customers: Vec<Load>) {
     let mut failed = vec![];
-    for load in customers {
-        let name = load.name().to_owned();
-        let report = load.stop();
+    for (name, report) in stopped(customers) {
         let p99 = report.latency_ms.get("p99");
         eprintln!("{name}: {} requests, {} failed, p99 {p99:?} ms", report.requests, report.failed);
         if report.failed > 0 || report.requests == 0 {
@@ -121,6 +125,14 @@ pub(crate) fn all_served(customers: Vec<Load>) {
         }
     }
     assert!(failed.is_empty(), "not all requests succeeded: {failed:#?}");
+}
+
+/// Fifty pages in a row, through the gateway as a user gets them.
+pub(crate) fn goes_on() {
+    let (_forward, mut browser) = visit();
+    for number in 0..50 {
+        page(&mut browser, &[]).unwrap_or_else(|error| panic!("page {number}: {error}"));
+    }
 }
 
 /// Deletes the rules that a test has applied.

@@ -1,39 +1,61 @@
-//! Updates under load: every Deployment of an application and of the control plane, and the whole release.
+//! Updates under load: every Deployment of an application and of the control plane, a change of revision, and the whole
+//! release.
 
 use std::path::Path;
 
 use tests::program;
+use tests::wait;
 
-use crate::cluster::{number, restart, run, until_settled};
-use crate::mesh::{self, CONTROL, SYSTEM};
+use crate::cluster::{CHANGE, must, name, number, pods, restart, run};
+use crate::load::Load;
+use crate::mesh::{self, CONTROL, Revision, SYSTEM};
+use crate::ostria;
 use crate::shop::{self, DEPLOYMENTS, NAMESPACE, Until};
 use crate::webhook::a_pod_with_a_sidecar;
 
-/// The variable that says how many pages must not fail during rolling updates.
-pub(crate) const REQUESTS: &str = "E2E_REQUESTS";
-
-/// Every Deployment of bookinfo and of the control plane is replaced, again and again until the customers have had
-/// `E2E_REQUESTS` pages (5,000 if it is not set).
+/// Every Deployment of bookinfo and of the control plane is replaced twice, or if `E2E_REQUESTS` is set again and again until
+/// the customers have had so many pages. Each replacement of bookinfo moves it to a second control plane or back, as
+/// docs/tasks/kubernetes/upgrade.md says.
 pub(crate) fn rolling() {
     shop::open();
-    let customers = shop::customers("rolling", Until::Pages(number(REQUESTS, 5_000)));
+    let canary = Revision::install("canary");
+    let wanted = number("E2E_REQUESTS", 0);
+    let until = if wanted == 0 { Until::Stopped } else { Until::Pages(wanted) };
+    let customers = shop::customers("rolling", until);
     let mut rounds = 0;
     loop {
-        restart(NAMESPACE, DEPLOYMENTS);
-        restart(SYSTEM, CONTROL);
+        for (labels, revision) in MOVES {
+            must(&[&["label", "namespace", NAMESPACE], &labels[..]].concat());
+            restart(NAMESPACE, DEPLOYMENTS);
+            all_are_of(revision);
+            restart(SYSTEM, CONTROL);
+        }
         rounds += 1;
-        let are_done = customers.iter().all(crate::load::Load::has_ended);
-        assert!(
-            !are_done || rounds > 1,
-            "the customers were done before all was replaced: raise E2E_REQUESTS"
-        );
-        if are_done {
+        if wanted == 0 || customers.iter().all(Load::has_ended) {
             break;
         }
     }
-    eprintln!("{rounds} rounds of updates");
+    eprintln!("{rounds} times there and back");
     shop::all_served(customers);
+    drop(canary);
+    // What is left is the first control plane's alone.
+    wait::until("every proxy is connected to a pilot", CHANGE, || ostria::in_step(NAMESPACE));
+    shop::goes_on();
 }
+
+fn all_are_of(revision: &str) {
+    for app in ["details", "productpage", "ratings", "reviews"] {
+        for pod in pods(NAMESPACE, &format!("app={app}")) {
+            assert_eq!(pod["metadata"]["annotations"]["istio.io/rev"], revision, "{}", name(&pod));
+        }
+    }
+}
+
+/// Labels of a namespace that move it to a revision, and the revision.
+const MOVES: &[([&str; 2], &str)] = &[
+    (["istio-injection-", "istio.io/rev=canary"], "canary"),
+    (["istio.io/rev-", "istio-injection=enabled"], "default"),
+];
 
 /// From the chart of the previous commit, if it is known, to this one with values that restart every part.
 pub(crate) fn upgrade() {
@@ -51,8 +73,6 @@ pub(crate) fn upgrade() {
     // Sidecars change when their pods are created again.
     restart(NAMESPACE, &["productpage-v1"]);
     shop::all_served(customers);
-    mesh::upgrade(&mesh::chart(), &[]);
-    until_settled(NAMESPACE);
 }
 
 /// Values that change the pods of every part.

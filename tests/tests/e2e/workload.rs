@@ -1,10 +1,12 @@
 //! Workloads beside Deployments: a StatefulSet under a headless Service, Jobs and CronJobs that end, init containers that
 //! need the network, and a Service without selector.
 
-use serde_json::json;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Value, json};
 use tests::wait;
 
-use crate::cluster::{CHANGE, START, applied, echo, items, must, pods, until_settled, with_images};
+use crate::cluster::{CHANGE, START, applied, echo, items, name, pods, until_settled, with_images};
 use crate::mesh;
 use crate::namespace::Namespace;
 
@@ -12,15 +14,38 @@ const NAMESPACE: &str = "ostria-e2e-workloads";
 
 /// Each of them gets a sidecar, calls and is called.
 pub(crate) fn every_kind() {
-    mesh::ready();
-    let _namespace = Namespace::with_sidecars(NAMESPACE);
-    applied(NAMESPACE, &with_images(include_str!("workloads.yaml")));
-    must(&["-n", NAMESPACE, "create", "job", "now", "--from=cronjob/often"]);
+    open();
     // That its pod starts says that the init container's calls succeeded.
     until_settled(NAMESPACE);
     stateful_pods_are_called_by_name();
     hand_made_endpoints_are_called();
-    jobs_end();
+    wait::until("the Job is complete", START, || complete(|job| job["metadata"]["name"] == "once"));
+}
+
+/// The CronJob's Job, too, when its minute has come.
+pub(crate) fn scheduled() {
+    open();
+    wait::until("a Job that the CronJob has made is complete", START, || {
+        complete(|job| job["metadata"]["ownerReferences"][0]["name"] == "often")
+    });
+    close();
+}
+
+static OPEN: Mutex<Option<Namespace>> = Mutex::new(None);
+
+/// The workloads; the first test that needs them makes them.
+fn open() {
+    mesh::ready();
+    let mut namespace = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if namespace.is_none() {
+        *namespace = Some(Namespace::with_sidecars(NAMESPACE));
+        applied(NAMESPACE, &with_images(include_str!("workloads.yaml")));
+    }
+}
+
+/// Takes them away.
+pub(crate) fn close() {
+    drop(OPEN.lock().unwrap_or_else(PoisonError::into_inner).take());
 }
 
 fn stateful_pods_are_called_by_name() {
@@ -59,14 +84,15 @@ fn hand_made_endpoints_are_called() {
     assert_eq!(report.by_pod.keys().collect::<Vec<_>>(), ["peer-1"], "{report:?}");
 }
 
-/// A sidecar does not keep the pod of a Job from ending.
-fn jobs_end() {
-    wait::until("both Jobs are complete", START, || {
-        let jobs = items(NAMESPACE, "jobs", &[])?;
-        let open =
-            jobs.iter().filter(|job| ["once", "now"].iter().any(|name| job["metadata"]["name"] == *name));
-        let open: Vec<String> =
-            open.filter(|job| job["status"]["succeeded"] != 1).map(|job| job["status"].to_string()).collect();
-        if open.is_empty() { Ok(()) } else { Err(open.join(" ")) }
-    });
+/// Whether such a Job is complete: a sidecar does not keep its pod from ending.
+///
+/// # Errors
+/// The state of all Jobs.
+fn complete(wanted: impl Fn(&Value) -> bool) -> Result<(), String> {
+    let jobs = items(NAMESPACE, "jobs", &[])?;
+    if jobs.iter().any(|job| wanted(job) && job["status"]["succeeded"] == 1) {
+        return Ok(());
+    }
+    let states = jobs.iter().map(|job| format!("{}: {}", name(job), job["status"]));
+    Err(states.collect::<Vec<_>>().join(", "))
 }

@@ -3,7 +3,6 @@
 //! Only the metadata of definitions is requested, since their schemas are large. Which version of a kind is served is
 //! asked when its definition appears or changes.
 
-use super::follower::{Follower, Step};
 use super::observed::Event;
 use super::watch;
 use super::watched::{self, WatchId};
@@ -13,6 +12,7 @@ use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use kubernetes::client::reason;
+use kubernetes::follower::{Follower, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;

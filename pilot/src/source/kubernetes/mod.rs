@@ -6,7 +6,6 @@
 
 mod definition;
 mod watch;
-mod follower;
 
 mod observed;
 

@@ -1,6 +1,5 @@
 //! Watches the objects of one kind and reports them.
 
-use super::follower::{Follower, Step};
 use super::kept::kept;
 use super::observed::Event;
 use super::watched::{WatchId, Watched};
@@ -10,6 +9,7 @@ use kube::api::ApiResource;
 use kube::core::DynamicObject;
 use kube::runtime::watcher;
 use kube::{Api, Client};
+use kubernetes::follower::{Follower, Step};
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 

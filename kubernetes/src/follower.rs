@@ -1,11 +1,12 @@
 //! Keeps one watch of the API server alive through errors: it waits, resumes, or lists again if the server no longer has
-//! the version that was read last.
+//! the version that was read last. Exists because kube's own back-off grows to a minute: after an outage of the API
+//! server, the control plane must know the cluster again within seconds.
 
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
+use crate::client::watch_reason;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{Stream, StreamExt};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource};
-use kubernetes::client::watch_reason;
 use rand::Rng;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -13,15 +14,18 @@ use std::time::Duration;
 
 /// An event of a watch.
 #[derive(Debug)]
-pub(super) enum Step<K> {
+pub enum Step<K> {
     /// The API server reports an event.
     Event(Event<K>),
     /// An attempt has failed, for this reason. Another attempt follows.
     Failed(String),
 }
 
+/// An event of a watch, or why an attempt to follow it has failed.
+pub type Reported<K> = Result<Event<K>, String>;
+
 /// A watch that resumes after errors.
-pub(super) struct Follower<K> {
+pub struct Follower<K> {
     api: Api<K>,
     config: watcher::Config,
     /// The kind, for the log.
@@ -38,7 +42,7 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     /// Begins to watch the objects with these fields.
-    pub(super) fn new(api: Api<K>, fields: Option<&str>, name: String) -> Self {
+    pub fn new(api: Api<K>, fields: Option<&str>, name: String) -> Self {
         let config = watcher::Config::default().timeout(LONGEST_WATCH);
         let config = fields.map_or_else(|| config.clone(), |fields| config.clone().fields(fields));
         let stream = watcher(api.clone(), config.clone()).boxed();
@@ -46,7 +50,7 @@ where
     }
 
     /// Waits for the next step. `None` if the API server does not serve the kind.
-    pub(super) async fn next(&mut self) -> Option<Step<K>> {
+    pub async fn next(&mut self) -> Option<Step<K>> {
         if let Some(pause) = self.pause.take() {
             tokio::time::sleep(pause).await;
         }
@@ -93,6 +97,31 @@ where
     }
 }
 
+/// The events of a watch that goes on forever. For kinds that every API server serves.
+pub fn events<K>(
+    api: Api<K>,
+    fields: Option<&str>,
+    name: &str,
+) -> impl Stream<Item = Reported<K>> + Send + Unpin + use<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let follower = Follower::new(api, fields, name.to_owned());
+    stream::unfold(follower, async |mut follower| {
+        let item = match follower.next().await {
+            Some(Step::Event(event)) => Ok(event),
+            Some(Step::Failed(reason)) => Err(reason),
+            None => {
+                follower.restart();
+                follower.pause = Some(LONGEST_DELAY);
+                Err("the API server does not serve this kind".to_owned())
+            }
+        };
+        Some((item, follower))
+    })
+    .boxed()
+}
+
 /// The HTTP status with which the API server refuses.
 fn code(error: &watcher::Error) -> Option<u16> {
     match error {
@@ -118,3 +147,56 @@ const FORGOTTEN: &[u16] = &[410, 504];
 const LONGEST_WATCH: u32 = 60;
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use k8s_openapi::api::core::v1::Namespace;
+    use kube::Client;
+    use std::convert::Infallible;
+    use tokio::time::Instant;
+
+    /// A client of an API server that is away until `back`, and then has no namespace and ends each watch at once.
+    fn client(back: Instant) -> Client {
+        let respond = move |request: Request<kube::client::Body>| async move {
+            let status = if Instant::now() < back { 503 } else { 200 };
+            let is_watch = request.uri().query().is_some_and(|query| query.contains("watch="));
+            let text = match (status, is_watch) {
+                (200, true) => "",
+                (200, false) => {
+                    r#"{"kind": "NamespaceList", "metadata": {"resourceVersion": "1"}, "items": []}"#
+                }
+                _ => r#"{"kind": "Status", "status": "Failure", "message": "away", "code": 503}"#,
+            };
+            let response = Response::builder().status(status).body(Full::new(Bytes::from(text)));
+            Ok::<_, Infallible>(response.expect("it is well-formed"))
+        };
+        Client::new(tower::service_fn(respond), "default")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_goes_on_within_seconds_after_a_long_outage() {
+        for minutes in [1, 60] {
+            let back = Instant::now() + Duration::from_mins(minutes);
+            let api: Api<Namespace> = Api::all(client(back));
+            let mut watch = events(api, None, "Namespace");
+            let mut failures = 0_u64;
+            loop {
+                match watch.next().await.expect("it goes on") {
+                    Ok(Event::InitDone) => break,
+                    Ok(_) => {}
+                    Err(reason) => {
+                        assert_eq!(reason, "away");
+                        failures += 1;
+                    }
+                }
+            }
+            let late = Instant::now() - back;
+            assert!(late <= LONGEST_DELAY, "{late:?} after an outage of {minutes} minutes");
+            assert!(failures < minutes * 30, "{failures} requests in {minutes} minutes");
+        }
+    }
+}
