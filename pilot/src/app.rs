@@ -4,7 +4,7 @@ use crate::admin::{self, Debug};
 use crate::catalog::Catalog;
 use crate::catalog::policy::Mesh;
 use crate::certificate;
-use crate::cluster::{self, Cluster};
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::flow::Fact;
 use crate::metrics::Metrics;
@@ -12,6 +12,7 @@ use crate::offer::Offers;
 use crate::pipeline::Pipeline;
 use crate::replica::Replicas;
 use crate::review;
+use crate::revision::Revision;
 use crate::serve::Discovery;
 use crate::serve::connections::Connections;
 use crate::serve::quota::Quota;
@@ -90,9 +91,10 @@ impl Shell {
         let gate = self.readiness.wait_for("configuration");
         let (snapshots, verdicts) = configure(config, mesh, (client.clone(), &metrics), gate)?;
         let replica = leader::replica(config.pod_name.as_deref());
-        let replicas = Replicas::new(snapshots.clone(), &config.root_namespace, &replica);
-        let cluster =
-            client.map(|client| Cluster::new(client, &config.root_namespace, &config.revision, replica));
+        let revision = revision(config);
+        let known_as = (replica.as_str(), revision.clone());
+        let replicas = Replicas::new(snapshots.clone(), &config.root_namespace, known_as);
+        let cluster = client.map(|client| Cluster::new(client, &config.root_namespace, &revision, replica));
         if let Some(cluster) = cluster.clone() {
             let replicas = (snapshots.clone(), replicas.clone());
             self.tasks.spawn(cluster.report(verdicts.clone(), replicas, self.drain.clone()));
@@ -267,6 +269,7 @@ fn read(
         name: config.cluster_id.clone(),
         root_namespace: config.root_namespace.clone(),
         config_map: config_map(config),
+        revision: revision(config),
     };
     tokio::spawn(source::kubernetes::run(cluster, facts, waiting));
     Ok(())
@@ -274,7 +277,11 @@ fn read(
 
 /// The name of the ConfigMap with the mesh configuration.
 fn config_map(config: &Config) -> String {
-    format!("istio{}", cluster::suffix(&config.revision))
+    format!("istio{}", revision(config).suffix())
+}
+
+fn revision(config: &Config) -> Revision {
+    Revision::new(&config.revision, &config.revision_tags)
 }
 
 fn mesh(config: &Config) -> Result<Mesh> {

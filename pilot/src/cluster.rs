@@ -2,6 +2,7 @@
 //! replicas writes, which a Lease elects.
 
 use crate::replica::Replicas;
+use crate::revision::Revision;
 use crate::snapshot::Snapshot;
 use crate::status;
 use crate::verdict::Channel;
@@ -23,12 +24,12 @@ pub struct Cluster {
 
 impl Cluster {
     /// The control plane of a revision in this namespace. `replica` names this process among its replicas.
-    pub fn new(client: Client, namespace: &str, revision: &str, replica: String) -> Self {
-        let suffix = suffix(revision);
+    pub fn new(client: Client, namespace: &str, revision: &Revision, replica: String) -> Self {
+        let suffix = revision.suffix();
         let registration = Registration {
             name: format!("ostria-pilot{suffix}-{namespace}"),
             namespace: namespace.to_owned(),
-            revision: revision.to_owned(),
+            revision: revision.name().to_owned(),
         };
         let election = Election {
             namespace: namespace.to_owned(),
@@ -46,24 +47,17 @@ impl Cluster {
         drain: CancellationToken,
     ) {
         let (leads, leads_too) = (self.leads.subscribe(), self.leads.subscribe());
+        let for_ingresses = (snapshots, replicas.clone());
         tokio::join!(
             leader::run(self.client.clone(), self.election, self.leads, drain.clone()),
             status::keep(self.client.clone(), (verdicts, replicas), leads, drain.clone()),
-            status::ingress::keep(self.client, snapshots, leads_too, drain),
+            status::ingress::keep(self.client, for_ingresses, leads_too, drain),
         );
     }
 
     /// Keeps the webhook's registration while it leads. `bundle` holds the roots of the webhook's certificate.
     pub async fn register(self, bundle: watch::Receiver<Arc<[u8]>>, drain: CancellationToken) {
         registration::keep(self.client, self.registration, (bundle, self.leads.subscribe()), drain).await;
-    }
-}
-
-/// The end of the names of a revision's objects; empty for the default revision.
-pub fn suffix(revision: &str) -> String {
-    match revision {
-        "" | "default" => String::new(),
-        revision => format!("-{revision}"),
     }
 }
 
@@ -75,7 +69,8 @@ mod tests {
     async fn names_end_with_a_revision_that_is_not_the_default_one() {
         let names = |revision: &str| {
             let client = Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
-            let cluster = Cluster::new(client, "mesh", revision, "a".into());
+            let revision = Revision::new(revision, &[]);
+            let cluster = Cluster::new(client, "mesh", &revision, "a".into());
             (cluster.registration.name, cluster.election.name)
         };
         let plain = ("ostria-pilot-mesh".to_owned(), "ostria-pilot-leader".to_owned());

@@ -24,9 +24,12 @@ pub struct Config {
     #[arg(long, requires = "kubeconfig")]
     pub context: Option<String>,
     /// Revision of this control plane: it reads the mesh configuration from ConfigMap istio-<revision> of the root
-    /// namespace [default: ConfigMap istio]
+    /// namespace [default: ConfigMap istio], and no object of a cluster whose label istio.io/rev names another
     #[arg(long, default_value = "", hide_default_value = true, env = "OSTRIA_REVISION")]
     pub revision: String,
+    /// Further values of the label istio.io/rev that mean this control plane; separate several by commas
+    #[arg(long, value_delimiter = ',', value_name = "TAGS", env = "OSTRIA_REVISION_TAGS")]
+    pub revision_tags: Vec<String>,
     /// Address to listen on
     #[arg(long, default_value = "0.0.0.0", env = "OSTRIA_ADDRESS")]
     pub address: IpAddr,

@@ -32,5 +32,6 @@ pub mod catalog;
 mod check;
 
 pub mod metrics;
+pub mod revision;
 pub mod flow;
 pub mod config;

@@ -617,6 +617,37 @@ fn a_silent_client_does_not_delay_shutdown() {
     });
 }
 
+#[test]
+fn a_client_that_stops_during_its_handshake_does_not_delay_shutdown() {
+    run(async {
+        let authority = Authority::new();
+        let resources = inspecting(echo().await, false, None);
+        let proxy = Proxy::with_store(resources, authority.store("reviews"), node("reviews"));
+        let address = proxy.address("in").await;
+        // Forwards the ClientHello alone.
+        let stops = upstream(move |_, mut client| async move {
+            let mut server = TcpStream::connect(address).await.unwrap();
+            let mut hello = vec![0; 5];
+            client.0.read_exact(&mut hello).await.unwrap();
+            hello.resize(5 + usize::from(u16::from_be_bytes([hello[3], hello[4]])), 0);
+            client.0.read_exact(&mut hello[5..]).await.unwrap();
+            server.write_all(&hello).await.unwrap();
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let resources = outbound(stops, UpstreamHttp::Http1, REVIEWS);
+        let caller = Proxy::with_store(resources, authority.store("productpage"), node("productpage"));
+        let mut client = caller.connect().await;
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        proxy.metric(&["listener_downstream_cx_total", " 1"]).await;
+        tokio::time::sleep(BRIEF * 3).await;
+        let began = Instant::now();
+        proxy.drainer.start(began + Duration::from_secs(50), false);
+        proxy.worker.await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(10));
+    });
+}
+
 /// The timeout for first bytes.
 const BRIEF: Duration = Duration::from_millis(40);
 /// The timeout for first bytes in tests where they arrive in time.

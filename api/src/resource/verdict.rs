@@ -67,6 +67,9 @@ pub struct Version {
     pub generation: i64,
     /// `metadata.resourceVersion`; empty if there is none.
     pub resource_version: Box<str>,
+    /// The label `istio.io/rev`, which names the only control plane that acts on the object; empty if there is none.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub revision: Box<str>,
     /// Hash of the whole object, to compare contents within one process. It is not a cryptographic digest.
     #[serde(with = "hexadecimal")]
     pub content_hash: u64,
@@ -84,6 +87,7 @@ impl Version {
             uid: text("uid"),
             generation: metadata["generation"].as_i64().unwrap_or_default(),
             resource_version: text("resourceVersion"),
+            revision: metadata["labels"][REVISION].as_str().unwrap_or_default().into(),
             content_hash: hasher.finish(),
         }
     }
@@ -219,6 +223,9 @@ impl Verdicts {
         self.proxies.iter().all(|proxy| proxy.standing(newest) != Standing::Pending)
     }
 }
+
+/// The label by which an object, a pod or a namespace names the control plane that it is for.
+pub const REVISION: &str = "istio.io/rev";
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,8 @@ use api::model::route::PathMatch;
 pub struct Ingress {
     /// The object.
     pub origin: Origin,
+    /// Its label `istio.io/rev`; empty if there is none.
+    pub revision: String,
     /// Its class.
     pub class: Class,
     /// Its rules, in order.

@@ -111,6 +111,11 @@ impl Catalog {
         self.index.workload_at(address)
     }
 
+    /// All declared namespaces with their labels, sorted by name.
+    pub fn namespaces(&self) -> impl Iterator<Item = (&String, &Labels)> {
+        self.index.namespaces.iter()
+    }
+
     /// The labels of a namespace; `None` if no Namespace object declares it.
     pub fn namespace_labels(&self, namespace: &str) -> Option<&Labels> {
         self.index.namespaces.get(namespace)

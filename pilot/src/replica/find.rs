@@ -3,6 +3,7 @@
 
 use crate::catalog::Catalog;
 use crate::catalog::service::Registry;
+use crate::revision::DEFAULT;
 use api::identity::SpiffeId;
 use api::model::endpoint::{EndpointAddress, Health};
 use std::collections::BTreeMap;
@@ -34,10 +35,19 @@ pub fn is_replica(identity: &SpiffeId, root: &str) -> bool {
 
 /// Whether a Service or service account is pilot's, of any revision.
 fn is_pilot(name: &str) -> bool {
-    name.strip_prefix(NAME).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    revision(name, NAME).is_some()
 }
 
-const NAME: &str = "ostria-pilot";
+/// The revision in the name of a control plane's Service or service account, which is `base` or `base-revision`.
+pub(super) fn revision<'a>(name: &'a str, base: &str) -> Option<&'a str> {
+    match name.strip_prefix(base)? {
+        "" => Some(DEFAULT),
+        rest => rest.strip_prefix('-').filter(|revision| !revision.is_empty()),
+    }
+}
+
+/// The name of pilot's Service and service account.
+pub(super) const NAME: &str = "ostria-pilot";
 /// The port for xDS over mTLS, on which replicas ask each other too.
 const PORT: u16 = 15012;
 

@@ -2,13 +2,18 @@
 //! only when each replica has been asked. They ask each other over mTLS on the port for proxies. Nothing is kept in the
 //! API server, where each change of a count would be a write.
 
+mod claim;
+
 mod find;
 mod state;
 
+pub use claim::Claims;
 pub use find::is_replica;
 pub use state::{Held, PATH, ReplicaState, StateQuestion, is_of_the_mesh, name, refusals};
 
+use crate::revision::Revision;
 use crate::snapshot::Snapshot;
+use crate::verdict;
 use api::identity::SpiffeId;
 use api::process::own_certificate::Credentials;
 use api::process::tls::expected::Expected;
@@ -16,7 +21,7 @@ use api::process::{ask, channel};
 use futures_util::future::{join_all, select_all};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -34,19 +39,28 @@ struct Inner {
     root: String,
     /// The pod of this replica.
     own: String,
+    revision: Revision,
+    /// The revisions and tags that the others named when last asked.
+    names: Mutex<BTreeSet<String>>,
     credentials: OnceLock<watch::Receiver<Arc<Credentials>>>,
     /// Open channels, with the certificate that they present.
     channels: Mutex<BTreeMap<SocketAddr, (Arc<Credentials>, Channel)>>,
 }
 
 impl Replicas {
-    /// Finds replicas in the root namespace of the newest snapshot. `own` is the pod of this one. None is asked before
-    /// `present` was called.
-    pub fn new(snapshots: watch::Receiver<Arc<Snapshot>>, root: &str, own: &str) -> Self {
+    /// Finds replicas in the root namespace of the newest snapshot. `own` is the pod of this one, and `revision` its
+    /// revision. None is asked before `present` was called.
+    pub fn new(
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        root: &str,
+        (own, revision): (&str, Revision),
+    ) -> Self {
         let inner = Inner {
             snapshots,
             root: root.to_owned(),
             own: own.to_owned(),
+            revision,
+            names: Mutex::default(),
             credentials: OnceLock::new(),
             channels: Mutex::default(),
         };
@@ -67,18 +81,34 @@ impl Replicas {
     pub async fn states(&self) -> BTreeMap<SocketAddr, ReplicaState> {
         let question = StateQuestion::default();
         let all = self.ask_all::<_, ReplicaState>(PATH, &question, STATE_LIMIT).await;
-        all.into_iter().filter_map(|(address, state)| Some((address, state?))).collect()
+        let all: BTreeMap<SocketAddr, ReplicaState> =
+            all.into_iter().filter_map(|(address, state)| Some((address, state?))).collect();
+        let names = all.values().flat_map(|state| state.revisions.iter().cloned()).collect();
+        *self.inner.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
+        all
     }
 
-    /// Waits until the proxies of a replica refuse other things than in `known`, or there are other replicas. Those that did
-    /// not respond are asked again after a while.
-    pub async fn changed(&self, known: &BTreeMap<SocketAddr, ReplicaState>) {
+    /// The state of this replica.
+    pub fn own_state(&self, verdicts: &verdict::Channel) -> ReplicaState {
+        ReplicaState::of(verdicts, &self.inner.revision)
+    }
+
+    /// Which revision writes the status of which object, by the newest snapshot.
+    pub fn claims(&self) -> Claims {
+        let catalog = self.inner.snapshots.borrow().catalog.clone();
+        let names = self.inner.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Claims::new(&catalog, &self.inner.root, &self.inner.revision, names)
+    }
+
+    /// Waits until the proxies of a replica refuse other things than in `known`, or there are other replicas, or other
+    /// claims. Those that did not respond are asked again after a while.
+    pub async fn changed(&self, known: &BTreeMap<SocketAddr, ReplicaState>, claims: &Claims) {
         let known: BTreeMap<SocketAddr, u64> =
             known.iter().map(|(address, state)| (*address, state.refusals())).collect();
         let before = self.found();
         let others = async {
             let mut snapshots = self.inner.snapshots.clone();
-            while self.found() == before && snapshots.changed().await.is_ok() {
+            while self.found() == before && self.claims() == *claims && snapshots.changed().await.is_ok() {
                 tokio::time::sleep(BETWEEN_LOOKS).await;
             }
         };

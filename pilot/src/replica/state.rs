@@ -2,6 +2,7 @@
 //! the acknowledgements of its proxies. Each replica numbers its snapshots itself, so a generation is only compared with
 //! others of the same report.
 
+use crate::revision::Revision;
 use crate::verdict::Channel;
 use api::resource::kind;
 use api::resource::verdict::{ObjectVerdict, ProxyProgress};
@@ -30,6 +31,8 @@ pub struct ReplicaState {
     pub objects: Vec<Held>,
     /// Its proxies.
     pub proxies: Vec<ProxyProgress>,
+    /// Its revision and tags. If there are none, it reads the objects of all revisions.
+    pub revisions: Vec<String>,
 }
 
 /// The version of an object that a replica has.
@@ -44,27 +47,39 @@ pub struct Held {
     pub generation: i64,
     /// Whether this version is in force.
     pub accepted: bool,
+    /// Whether it does not act on the object, by `discoverySelectors`.
+    pub undiscovered: bool,
     /// Generation of the first snapshot with it.
     pub snapshot: u64,
 }
 
 impl ReplicaState {
-    /// The state of this replica.
-    pub fn of(verdicts: &Channel) -> Self {
-        let (_, objects) = verdicts.since(0, is_of_the_mesh);
+    /// The state of the replica that has these verdicts.
+    pub fn of(verdicts: &Channel, revision: &Revision) -> Self {
+        let (_, objects) = verdicts.since(0, has_status);
         let held = |verdict: ObjectVerdict| Held {
             name: name(&verdict),
             uid: verdict.version.uid,
             generation: verdict.version.generation,
             accepted: verdict.accepted,
+            undiscovered: verdict.undiscovered,
             snapshot: verdict.snapshot,
         };
-        Self { objects: objects.into_iter().map(held).collect(), proxies: verdicts.proxies.list() }
+        Self {
+            objects: objects.into_iter().map(held).collect(),
+            proxies: verdicts.proxies.list(),
+            revisions: revision.names().map(str::to_owned).collect(),
+        }
     }
 
     /// The hash of what its proxies refuse.
     pub fn refusals(&self) -> u64 {
         refusals(&self.proxies)
+    }
+
+    /// Whether it reads an object with this value of `istio.io/rev`, which is empty if the object has none.
+    pub fn reads(&self, label: &str) -> bool {
+        label.is_empty() || self.revisions.is_empty() || self.revisions.iter().any(|name| name == label)
     }
 
     /// The snapshots by object, for look-ups.
@@ -96,7 +111,11 @@ pub fn name(verdict: &ObjectVerdict) -> String {
 
 /// Whether the verdict is about an object of the mesh, whose status pilot writes.
 pub fn is_of_the_mesh(verdict: &ObjectVerdict) -> bool {
+    has_status(verdict) && !verdict.undiscovered
+}
+
+fn has_status(verdict: &ObjectVerdict) -> bool {
     let kind = kind::of(&verdict.group, &verdict.kind);
     let served = kind.is_some_and(|kind| kind.is_mesh() && !kind.versions.is_empty());
-    !verdict.name.is_empty() && !verdict.undiscovered && served
+    !verdict.name.is_empty() && served
 }

@@ -9,6 +9,7 @@ use crate::flow::Fact;
 use crate::metrics::Metrics;
 use crate::offer::Offers;
 use crate::replica::Replicas;
+use crate::revision::Revision;
 use crate::snapshot::Snapshot;
 use crate::validate;
 use crate::verdict::Channel;
@@ -39,7 +40,7 @@ fn discovery(snapshots: watch::Receiver<Arc<Snapshot>>) -> Discovery {
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
     Discovery {
         snapshots: snapshots.clone(),
-        replicas: Replicas::new(snapshots.clone(), "istio-system", "pilot"),
+        replicas: Replicas::new(snapshots.clone(), "istio-system", ("pilot", Revision::default())),
         offers: Offers::new(snapshots, metrics.clone()),
         verdicts: Channel::default(),
         connections: Connections::default(),

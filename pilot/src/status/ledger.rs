@@ -77,17 +77,14 @@ struct Counts<'a> {
 /// proxies by snapshot.
 struct Other<'a> {
     held: HashMap<&'a str, &'a Held>,
-    proxies: &'a [ProxyProgress],
+    state: &'a ReplicaState,
     standings: BTreeMap<Option<u64>, Standings>,
 }
 
 impl<'a> Counts<'a> {
     fn new(proxies: Proxies<'a>) -> Self {
-        let other = |state: &'a ReplicaState| Other {
-            held: state.index(),
-            proxies: &state.proxies,
-            standings: BTreeMap::new(),
-        };
+        let other =
+            |state: &'a ReplicaState| Other { held: state.index(), state, standings: BTreeMap::new() };
         Self { proxies, own: BTreeMap::new(), others: proxies.others.iter().map(other).collect() }
     }
 
@@ -95,12 +92,17 @@ impl<'a> Counts<'a> {
         let own = self.own.entry(verdict.snapshot);
         let mut all = own.or_insert_with(|| Standings::of(self.proxies.own, verdict.snapshot)).clone();
         for other in &mut self.others {
-            let held = other.held.get(replica::name(verdict).as_str()).filter(|held| held.has(verdict));
+            let held = other.held.get(replica::name(verdict).as_str());
+            // The proxies of a replica that does not act on the object do not count.
+            if !other.state.reads(&verdict.version.revision) || held.is_some_and(|held| held.undiscovered) {
+                continue;
+            }
+            let held = held.filter(|held| held.has(verdict));
             let snapshot = held.map(|held| held.snapshot);
             let standings = other.standings.entry(snapshot);
             all.add(standings.or_insert_with(|| match snapshot {
-                Some(snapshot) => Standings::of(other.proxies, snapshot),
-                None => Standings::pending(other.proxies),
+                Some(snapshot) => Standings::of(&other.state.proxies, snapshot),
+                None => Standings::pending(&other.state.proxies),
             }));
         }
         all
@@ -275,7 +277,8 @@ mod tests {
     fn the_proxies_of_all_replicas_count_by_the_snapshots_of_their_replica() {
         let held = |generation: i64, uid: &str, accepted, snapshot| {
             let uid = uid.into();
-            Held { name: "/VirtualService//a".into(), uid, generation, accepted, snapshot }
+            let name = "/VirtualService//a".into();
+            Held { name, uid, generation, accepted, snapshot, undiscovered: false }
         };
         let refusing = |snapshot| ProxyProgress {
             proxy: "b.shop".into(),
@@ -303,7 +306,7 @@ mod tests {
                 "acknowledged by 2 of 3 proxies; refused by b.shop: bad",
             ),
         ] {
-            let state = ReplicaState { objects, proxies };
+            let state = ReplicaState { objects, proxies, revisions: vec![] };
             let own = [proxy(4)];
             let proxies = Proxies { own: &own, others: std::slice::from_ref(&state) };
             let later = Instant::now() + 2 * PATIENCE;
@@ -313,6 +316,29 @@ mod tests {
             let all = conditions(&due[0].verdict, &due[0].standings, 4);
             assert_eq!(all[2].message, expected, "{state:?}");
             assert!(ledger.waits());
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test's own clock")]
+    fn proxies_of_replicas_that_do_not_act_on_an_object_do_not_count() {
+        for (label, undiscovered, expected) in [
+            ("", false, "acknowledged by 2 of 2 proxies"),
+            ("canary", false, "acknowledged by 1 of 1 proxies"),
+            ("stable", false, "acknowledged by 2 of 2 proxies"),
+            ("", true, "acknowledged by 1 of 1 proxies"),
+        ] {
+            let uid = "u".into();
+            let name = "/VirtualService//a".into();
+            let held = Held { name, uid, generation: 1, accepted: true, snapshot: 7, undiscovered };
+            let revisions = vec!["default".to_owned(), "stable".to_owned()];
+            let state = ReplicaState { objects: vec![held], proxies: vec![proxy(7)], revisions };
+            let mut labelled = verdict("a", 1);
+            labelled.version.revision = label.into();
+            let (own, others) = ([proxy(1)], [state]);
+            let proxies = Proxies { own: &own, others: &others };
+            let due = Ledger::default().due(vec![labelled], proxies, Instant::now());
+            assert_eq!(conditions(&due[0].verdict, &due[0].standings, 1)[2].message, expected, "{label}");
         }
     }
 }

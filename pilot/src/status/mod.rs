@@ -1,9 +1,10 @@
 //! Writes the `status` of the mesh's objects in a cluster: whether pilot accepts them, whether their references resolve,
 //! and how many proxies have acknowledged them.
 //!
-//! One replica writes, at most ten times a second. It writes no status that is up to date, and none that belongs to another
-//! component. It asks the other replicas for the acknowledgements of their proxies (`replica`) before it writes a status;
-//! they also report when one of their proxies begins or stops to refuse something.
+//! One replica writes, of the revision that an object belongs to (`replica::Claims`), at most ten times a second. It writes
+//! no status that is up to date, and none that belongs to another component. It asks the other replicas for the
+//! acknowledgements of their proxies (`replica`) before it writes a status; they also report when one of their proxies begins
+//! or stops to refuse something.
 
 mod ledger;
 
@@ -11,7 +12,7 @@ mod condition;
 
 pub mod ingress;
 
-use crate::replica::{ReplicaState, Replicas, is_of_the_mesh};
+use crate::replica::{Claims, ReplicaState, Replicas, is_of_the_mesh};
 use crate::verdict::Channel;
 use api::resource::kind;
 use api::resource::verdict::ObjectVerdict;
@@ -54,6 +55,8 @@ struct Writer {
     replicas: Replicas,
     /// The states of the other replicas at the last look.
     others: BTreeMap<SocketAddr, ReplicaState>,
+    /// Which objects this revision writes to, when last looked at.
+    claims: Claims,
     ledger: Ledger,
     reads: Interval,
     writes: Interval,
@@ -74,6 +77,7 @@ impl Writer {
         Self {
             client,
             verdicts,
+            claims: replicas.claims(),
             replicas,
             others: BTreeMap::new(),
             ledger: Ledger::default(),
@@ -106,7 +110,7 @@ impl Writer {
             tokio::select! {
                 changed = revisions.changed() => if changed.is_err() { return },
                 () = self.refused(rung) => {}
-                () = self.replicas.changed(&self.others) => {}
+                () = self.replicas.changed(&self.others, &self.claims) => {}
             }
         }
     }
@@ -126,8 +130,10 @@ impl Writer {
 
     /// Writes the statuses that are due, up to a limit, after which newer verdicts are read.
     async fn look(&mut self) -> Result<(), String> {
-        let (_, verdicts) = self.verdicts.since(0, is_of_the_mesh);
         self.others = self.replicas.states().await;
+        self.claims = self.replicas.claims();
+        let (_, mut verdicts) = self.verdicts.since(0, is_of_the_mesh);
+        verdicts.retain(|verdict| self.claims.includes(&verdict.version.revision, &verdict.namespace));
         let own = self.verdicts.proxies.list();
         let others: Vec<ReplicaState> = self.others.values().cloned().collect();
         let proxies = Proxies { own: &own, others: &others };

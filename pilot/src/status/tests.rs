@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::flow::Verdict;
+use crate::revision::Revision;
 use crate::snapshot::Snapshot;
 use api::resource::document::{Key, Place, Refusal};
 use api::resource::kind::Kind;
@@ -99,19 +100,27 @@ struct Running {
 
 impl Running {
     fn new(leads: bool) -> Self {
+        Self::of(Revision::default(), leads)
+    }
+
+    fn of(revision: Revision, leads: bool) -> Self {
         let (server, verdicts, drain) = (Server::default(), Channel::default(), CancellationToken::new());
         let (leads, leading) = watch::channel(leads);
         let client = server.client();
         let (_, snapshots) =
             watch::channel(Arc::new(Snapshot::new(Arc::default(), 1, Instant::now().into_std())));
-        let replicas = Replicas::new(snapshots, "istio-system", "a");
+        let replicas = Replicas::new(snapshots, "istio-system", ("a", revision));
         tokio::spawn(keep(client, (verdicts.clone(), replicas), leading, drain.clone()));
         Self { server, verdicts, leads, drain }
     }
 
     fn judge(&self, name: &str, generation: i64, errors: Vec<Refusal>) {
-        let key = Key::new(Kind::VirtualService, "shop", name);
         let version = Version { uid: "u".into(), generation, ..Version::default() };
+        self.judge_version(name, version, errors);
+    }
+
+    fn judge_version(&self, name: &str, version: Version, errors: Vec<Refusal>) {
+        let (key, generation) = (Key::new(Kind::VirtualService, "shop", name), version.generation);
         let verdict = Verdict { version, errors, ..Verdict::clean(Some(key), Place::cluster("c", "1")) };
         self.verdicts.note(vec![verdict], generation.unsigned_abs());
     }
@@ -238,6 +247,22 @@ async fn the_status_of_others_and_of_newer_versions_is_left_alone() {
     seconds(60).await;
     let written: Vec<String> = server.0.lock().unwrap().writes.iter().map(|write| write.0.clone()).collect();
     assert_eq!(written, [format!("{FOLDER}conflict")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_of_another_revision_is_left_to_it() {
+    let running = Running::of(Revision::new("canary", &["stable".to_owned()]), true);
+    for (name, label) in [("canary", "canary"), ("tagged", "stable"), ("other", "other"), ("free", "")] {
+        running.server.put(name, 1);
+        let version =
+            Version { uid: "u".into(), generation: 1, revision: label.into(), ..Version::default() };
+        running.judge_version(name, version, vec![]);
+    }
+    seconds(60).await;
+    let state = running.server.0.lock().unwrap();
+    let written: Vec<&str> = state.writes.iter().filter_map(|write| write.0.strip_prefix(FOLDER)).collect();
+    // No other control plane has a pod, so it also writes what belongs to nobody.
+    assert_eq!(written, ["canary", "free", "other", "tagged"]);
 }
 
 #[tokio::test(start_paused = true)]

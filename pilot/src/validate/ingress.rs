@@ -9,6 +9,7 @@ use crate::check::value;
 use api::model::route::PathMatch;
 use api::resource::kind::kubernetes::ingress::CLASS_ANNOTATION;
 use api::resource::object::Object;
+use api::resource::verdict::REVISION;
 use k8s_openapi::api::networking::v1 as written;
 
 pub(super) fn check(f: &mut Findings, object: &Object, ingress: &written::Ingress) -> Ingress {
@@ -32,7 +33,17 @@ pub(super) fn check(f: &mut Findings, object: &Object, ingress: &written::Ingres
     // Most clusters have Ingresses of other controllers, whose authors are not to be warned.
     let remarks = std::mem::take(&mut f.warnings).into_iter();
     let remarks = remarks.map(|r| Remark { path: r.path, reason: r.reason, next: r.next }).collect();
-    Ingress { origin: Origin::of(object), class, rules, default_backend, certificates, addresses, remarks }
+    let revision = object.labels.get(REVISION).cloned().unwrap_or_default();
+    Ingress {
+        origin: Origin::of(object),
+        revision,
+        class,
+        rules,
+        default_backend,
+        certificates,
+        addresses,
+        remarks,
+    }
 }
 
 pub(super) fn ingress_class(object: &Object, class: &written::IngressClass) -> IngressClass {

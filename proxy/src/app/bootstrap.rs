@@ -52,7 +52,7 @@ pub(super) fn plan(args: &RunArgs) -> Result<Plan, Failure> {
         dns: None,
         drain: DrainTimes {
             termination: Duration::ZERO,
-            limit: Duration::from_secs(45),
+            limit: Duration::from_secs(args.drain_time.into()),
             until_idle: false,
             minimum: Duration::ZERO,
             removal: Duration::ZERO,

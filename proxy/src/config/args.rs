@@ -69,6 +69,9 @@ pub struct RunArgs {
     /// Number of worker threads; 0 uses the CPU limit
     #[arg(long, value_name = "COUNT")]
     pub concurrency: Option<usize>,
+    /// Seconds that open connections may take to end after SIGTERM; the others are then closed
+    #[arg(long = "drain-time-s", default_value_t = 45, value_name = "SECONDS")]
+    pub drain_time: u32,
     /// Log level
     #[arg(long, default_value = "info", value_name = "LEVEL", value_parser = level)]
     pub log_level: String,

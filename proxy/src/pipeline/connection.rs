@@ -19,6 +19,7 @@ use ::http::HeaderValue;
 use api::model::listener::{Direction, ForwardClientCertificate, Transport};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -205,17 +206,16 @@ async fn identified(
         chain: chain.clone(),
     };
     let Some(tls) = &chain.tls else { return Some((Stream::Plain(stream), connection)) };
-    let accepted = match tokio::time::timeout(HANDSHAKE, identify::accept(stream, tls)).await {
-        Ok(Ok(accepted)) => accepted,
-        Ok(Err(error)) => {
-            failed(listener, client.peer, &error, stats);
-            return None;
-        }
-        Err(_) => {
-            stats.ssl_connection_error.add(1);
-            return None;
-        }
+    let result = {
+        let handshake = pin!(tokio::time::timeout(HANDSHAKE, identify::accept(stream, tls)));
+        // A client that sends no more must not keep the proxy from ending.
+        connection.live.before(State::Closing, handshake).await.and_then(Result::ok)
     };
+    let Some(result) = result else {
+        stats.ssl_connection_error.add(1);
+        return None;
+    };
+    let accepted = result.map_err(|error| failed(listener, client.peer, &error, stats)).ok()?;
     let stream = Stream::Tls(accepted.stream);
     if let Some(identity) = accepted.client.as_ref().and_then(|client| client.identity.as_ref()) {
         let principal = identity.strip_prefix("spiffe://").unwrap_or(identity);

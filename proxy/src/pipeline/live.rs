@@ -277,7 +277,8 @@ impl Entry {
         self.state.get()
     }
 
-    /// Runs `waiting`, a wait for the client's first bytes; `None`: the connection reached the state `end` first.
+    /// Runs `waiting`, a wait for the client's first bytes or its handshake; `None`: the connection reached the state `end`
+    /// first.
     pub(super) async fn before<T>(&self, end: State, waiting: impl Future<Output = T>) -> Option<T> {
         let mut waiting = pin!(waiting);
         std::future::poll_fn(|context| match self.state(context) {

@@ -94,7 +94,10 @@ impl Plane {
         let file = folder.join(format!("{}.json", proxy.app));
         let text = bootstrap(proxy, address, folder).to_string();
         std::fs::write(&file, text).expect("the folder can be written");
-        let line = ["run", "--bootstrap", &file.display().to_string(), "--concurrency", "1"];
+        let path = file.display().to_string();
+        // Without Istio's filter the Envoy offers no ALPN of HTTP, so what it keeps open to the port without a protocol is
+        // opaque, and is closed only when the time is over.
+        let line = ["run", "--bootstrap", &path, "--concurrency", "1", "--drain-time-s", "5"];
         (wire::enter(node, &program::path("ostria-proxy"), &line), server)
     }
 

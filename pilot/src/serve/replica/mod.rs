@@ -3,7 +3,7 @@
 
 use super::discovery::Discovery;
 use super::node::{self, Caller, Claim, NodeError};
-use crate::replica::{self, ReplicaState, StateQuestion};
+use crate::replica::{self, StateQuestion};
 use api::process::serve::Peer;
 use api::removal::{self, Removal, RemovalQuestion};
 use api::wire::xds::NodeInfo;
@@ -100,7 +100,7 @@ async fn state(
             return StatusCode::NO_CONTENT.into_response();
         }
     }
-    Json(ReplicaState::of(&discovery.verdicts)).into_response()
+    Json(discovery.replicas.own_state(&discovery.verdicts)).into_response()
 }
 
 /// Refuses clients that are not replicas of pilot.

@@ -6,6 +6,7 @@ use crate::flow::Fact;
 use crate::metrics::Metrics;
 use crate::offer::Offers;
 use crate::replica::Replicas;
+use crate::revision::Revision;
 use crate::serve::connections::Connections;
 use crate::serve::quota::Quota;
 use crate::snapshot::Snapshot;
@@ -72,7 +73,7 @@ impl Pilot {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (publish, snapshots) = watch::channel(snapshot(1, &[], ""));
-        let replicas = Replicas::new(snapshots.clone(), "istio-system", name);
+        let replicas = Replicas::new(snapshots.clone(), "istio-system", (name, Revision::default()));
         let (own, issued) = root.credentials(PILOT);
         replicas.present(watch::Sender::new(own).subscribe());
         let (metrics, verdicts) = (Metrics::new(&prometheus::Registry::new()).unwrap(), Channel::default());
@@ -217,7 +218,8 @@ async fn a_replica_reports_its_state_and_when_a_proxy_begins_to_refuse() {
     let far = second.proxy("far.shop", 5);
     let states = first.replicas.states().await;
     assert_eq!(states[&second.address].proxies[0].proxy, "far.shop");
-    let changed = first.replicas.changed(&states);
+    let claims = first.replicas.claims();
+    let changed = first.replicas.changed(&states, &claims);
     let mut changed = std::pin::pin!(changed);
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut changed).await.is_err(), "nothing changes");
     let nack = Nack { nonce: "2".into(), names: vec!["r".into()], detail: "bad".into() };

@@ -13,6 +13,7 @@ pub mod kept;
 mod watched;
 
 use crate::flow::Fact;
+use crate::revision::Revision;
 use kube::Client;
 use observed::{Event, Observed};
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub struct Cluster {
     pub root_namespace: String,
     /// Name of the ConfigMap with the mesh configuration.
     pub config_map: String,
+    /// The revision that reads it: the mesh's objects of others are left out.
+    pub revision: Revision,
 }
 
 /// Which kinds have not been listed yet, and why; empty once all have been.
@@ -44,7 +47,7 @@ pub async fn run(cluster: Cluster, facts: Sender<Vec<Fact>>, waiting: Waiting) {
     let mut watches = JoinSet::new();
     let core = watched::core(&cluster.root_namespace, &cluster.config_map);
     let all = core.iter().map(|watched| watched.id).chain(watched::mesh());
-    let observed = Observed::new(&cluster.name, all);
+    let observed = Observed::new(&cluster.name, cluster.revision, all);
     for watched in core {
         watches.spawn(watch::core(cluster.client.clone(), watched, send.clone()));
     }

@@ -5,6 +5,7 @@
 
 use super::watched::WatchId;
 use crate::flow::Fact;
+use crate::revision::Revision;
 use api::resource::document::{Key, Place};
 use api::resource::object::Document;
 use api::resource::parse;
@@ -34,6 +35,7 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) struct Observed {
     cluster: Arc<str>,
+    revision: Revision,
     objects: BTreeMap<Key, ReportedObject>,
     /// How often each watch has begun to list.
     rounds: BTreeMap<WatchId, u32>,
@@ -52,10 +54,12 @@ struct ReportedObject {
 }
 
 impl Observed {
-    /// A cluster of which nothing is known yet. `watches` are those that must list their objects first.
-    pub(super) fn new(cluster: &str, watches: impl IntoIterator<Item = WatchId>) -> Self {
+    /// A cluster of which nothing is known yet. The mesh's objects of other revisions are taken for absent. `watches` are
+    /// those that must list their objects first.
+    pub(super) fn new(cluster: &str, revision: Revision, watches: impl IntoIterator<Item = WatchId>) -> Self {
         Self {
             cluster: cluster.into(),
+            revision,
             objects: BTreeMap::new(),
             rounds: BTreeMap::new(),
             waiting: watches.into_iter().map(|watch| (watch, None)).collect(),
@@ -89,13 +93,7 @@ impl Observed {
             match event {
                 Event::Began(watch) => *self.rounds.entry(watch).or_default() += 1,
                 Event::Seen(watch, object, version) => self.see(watch, object, version, &mut facts),
-                Event::Gone(watch, key) => {
-                    // Another watch may have taken the object over.
-                    if self.objects.get(&key).is_some_and(|known| known.watch == watch) {
-                        self.objects.remove(&key);
-                        facts.push(Fact::Delete(key));
-                    }
-                }
+                Event::Gone(watch, key) => self.lose(watch, key, &mut facts),
                 Event::Listed(watch) => {
                     let round = self.round(watch);
                     self.remove(|known| known.watch == watch && known.round != round, &mut facts);
@@ -121,6 +119,9 @@ impl Observed {
         let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
         let key = Key::new(watch.kind, text("namespace"), text("name"));
         let whole = Version::of(&object);
+        if watch.kind.is_mesh() && !self.revision.reads(&whole.revision) {
+            return self.lose(watch, key, facts);
+        }
         let hash = whole.content_hash;
         let known = ReportedObject { watch, round: self.round(watch), hash };
         if self.objects.insert(key, known).is_some_and(|before| before.hash == hash) {
@@ -130,6 +131,14 @@ impl Observed {
         match parse::object(&place, &object) {
             Ok(parsed) => facts.push(Fact::Upsert(Document { place, index: 0, object: parsed, raw: object })),
             Err(refusals) => facts.push(Fact::Unparsable(whole, refusals)),
+        }
+    }
+
+    fn lose(&mut self, watch: WatchId, key: Key, facts: &mut Vec<Fact>) {
+        // Another watch may have taken the object over.
+        if self.objects.get(&key).is_some_and(|known| known.watch == watch) {
+            self.objects.remove(&key);
+            facts.push(Fact::Delete(key));
         }
     }
 
@@ -205,7 +214,7 @@ mod tests {
 
     #[test]
     fn all_watches_are_listed_before_the_cluster_counts_as_read() {
-        let mut observed = Observed::new("c", [A, B, ROUTES]);
+        let mut observed = Observed::new("c", Revision::default(), [A, B, ROUTES]);
         check(&mut observed, [Event::Began(A), seen(A, "a", "1"), Event::Listed(A)], &["+a 1"]);
         check(&mut observed, [Event::Began(B), seen(B, "b", "1")], &["+b 1"]);
         assert_eq!(observed.waiting(), "Secret, VirtualService");
@@ -220,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_watch_that_starts_again_reports_only_differences() {
-        let mut observed = Observed::new("c", [A]);
+        let mut observed = Observed::new("c", Revision::default(), [A]);
         let first =
             [Event::Began(A), seen(A, "a", "1"), seen(A, "b", "1"), seen(A, "c", "1"), Event::Listed(A)];
         check(&mut observed, first, &["+a 1", "+b 1", "+c 1", "synced"]);
@@ -234,8 +243,30 @@ mod tests {
     }
 
     #[test]
+    fn an_object_of_another_revision_is_taken_for_absent() {
+        let of = |revision: &str| {
+            let labels = json!({"istio.io/rev": revision});
+            let object = json!({
+                "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "spec": {"hosts": ["a"]},
+                "metadata": {"name": "r", "namespace": "n", "labels": labels},
+            });
+            Event::Seen(ROUTES, object, "7".into())
+        };
+        let mut observed = Observed::new("c", Revision::new("canary", &["stable".to_owned()]), [ROUTES]);
+        check(&mut observed, [of("default"), route(&json!({"hosts": ["a"]}))], &["+r "]);
+        check(&mut observed, [of("default"), of("other")], &["-r"]);
+        check(&mut observed, [of("canary"), of("stable")], &["+r ", "+r "]);
+        check(&mut observed, [Event::Began(ROUTES), of("default"), Event::Listed(ROUTES)], &["-r", "synced"]);
+        let labelled = json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+            "metadata": {"name": "s", "namespace": "n", "labels": {"istio.io/rev": "default"}},
+        });
+        check(&mut observed, [Event::Seen(A, labelled, "7".into())], &["+s "]);
+    }
+
+    #[test]
     fn an_object_that_moves_to_another_watch_of_its_kind_stays() {
-        let mut observed = Observed::new("c", [A]);
+        let mut observed = Observed::new("c", Revision::default(), [A]);
         check(&mut observed, [Event::Began(A), seen(A, "a", "1"), Event::Listed(A)], &["+a 1", "synced"]);
         check(&mut observed, [seen(B, "a", "2"), gone(A, "a")], &["+a 2"]);
         check(&mut observed, [gone(B, "a"), gone(B, "a"), gone(A, "never seen")], &["-a"]);
@@ -243,14 +274,14 @@ mod tests {
 
     #[test]
     fn a_kind_that_is_not_served_any_more_loses_its_objects() {
-        let mut observed = Observed::new("c", [A, ROUTES]);
+        let mut observed = Observed::new("c", Revision::default(), [A, ROUTES]);
         let events = [seen(A, "a", "1"), route(&json!({"hosts": ["a"]})), Event::Unserved(ROUTES)];
         check(&mut observed, events, &["+a 1", "+r ", "-r"]);
     }
 
     #[test]
     fn an_object_that_cannot_be_parsed_is_refused_once_and_harms_no_other() {
-        let mut observed = Observed::new("c", [ROUTES]);
+        let mut observed = Observed::new("c", Revision::default(), [ROUTES]);
         let wrong = || route(&json!({"oops": 1}));
         let refusal = "!cluster c, resource version 7 VirtualService n/r spec.oops 4";
         check(&mut observed, [wrong(), seen(A, "a", "1")], &[refusal, "+a 1"]);

@@ -154,6 +154,7 @@ fn start_waiting(server: &Server, waiting: Waiting) -> Receiver<Vec<Fact>> {
         name: "c".into(),
         root_namespace: "istio-system".into(),
         config_map: "istio".into(),
+        revision: Revision::default(),
     };
     tokio::spawn(run(cluster, send, waiting));
     facts

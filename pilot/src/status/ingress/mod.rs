@@ -1,12 +1,13 @@
 //! Writes the gateway's addresses to the `status` of the Ingresses that it serves, as `kubectl get ingress` shows them.
 //!
-//! One replica writes, only what differs, and never against Istio, which writes the same field: what another component
-//! has written over our value is left alone.
+//! One replica writes, of the revision that an Ingress belongs to (`replica::Claims`), only what differs, and never against
+//! Istio, which writes the same field: what another component has written over our value is left alone.
 
 use crate::catalog::Catalog;
 use crate::catalog::ingress::Ingress;
 use crate::catalog::kind::Item;
 use crate::catalog::visibility::{Origin, selects};
+use crate::replica::{Claims, Replicas};
 use crate::snapshot::Snapshot;
 use api::resource::document::Key;
 use api::resource::kind::Kind;
@@ -24,14 +25,15 @@ use tokio_util::sync::CancellationToken;
 /// Writes while `leads` is true, until `drain` is cancelled.
 pub async fn keep(
     client: Client,
-    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    (mut snapshots, replicas): (watch::Receiver<Arc<Snapshot>>, Replicas),
     mut leads: watch::Receiver<bool>,
     drain: CancellationToken,
 ) {
     let work = async {
         while leads.wait_for(|leads| *leads).await.is_ok() {
             // Another replica may have written meanwhile, so a new leader reads each status again.
-            let mut writer = Writer { client: client.clone(), written: BTreeMap::new() };
+            let mut writer =
+                Writer { client: client.clone(), replicas: replicas.clone(), written: BTreeMap::new() };
             tokio::select! {
                 () = writer.run(&mut snapshots) => return,
                 _ = leads.wait_for(|leads| !*leads) => {}
@@ -43,6 +45,7 @@ pub async fn keep(
 
 struct Writer {
     client: Client,
+    replicas: Replicas,
     /// What was written in this term.
     written: Written,
 }
@@ -74,7 +77,7 @@ impl Writer {
 
     async fn write_all(&mut self, catalog: &Catalog) -> Result<(), String> {
         self.written.retain(|key, _| catalog.item(key).is_some());
-        for (origin, addresses) in due(catalog, &self.written) {
+        for (origin, addresses) in due(catalog, &self.replicas.claims(), &self.written) {
             let key = origin.key();
             self.write(&key, &addresses).await?;
             self.written.insert(key, (origin.uid.clone(), addresses));
@@ -107,13 +110,14 @@ impl Writer {
 
 /// The Ingresses whose status is to be written, with the addresses. `written` is what was written before: it is not written
 /// again after another component has replaced it, and taken back when the Ingress is served no more.
-fn due(catalog: &Catalog, written: &Written) -> Vec<(Origin, Vec<String>)> {
+fn due(catalog: &Catalog, claims: &Claims, written: &Written) -> Vec<(Origin, Vec<String>)> {
     let ingresses = catalog.list::<Ingress>();
     if ingresses.iter().next().is_none() {
         return vec![];
     }
     let addresses = addresses(catalog);
-    let wanted = ingresses.iter().filter_map(|ingress| {
+    let own = ingresses.iter().filter(|one| claims.includes(&one.revision, &one.origin.namespace));
+    let wanted = own.filter_map(|ingress| {
         let origin = &ingress.origin;
         let before = written.get(&origin.key()).filter(|(uid, _)| *uid == origin.uid);
         let wanted = match (catalog.serves_ingress(ingress), before) {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::catalog::tests::catalog;
+use crate::revision::Revision;
 use http::{Request, Response};
 use kube::client::Body;
 use std::convert::Infallible;
@@ -34,13 +35,25 @@ fn gateway(status: &str) -> String {
 
 const BALANCER: &str = "{loadBalancer: {ingress: [{ip: 192.0.2.1}, {hostname: lb.test}]}}";
 
+#[expect(clippy::disallowed_methods, reason = "a test's own clock")]
+fn snapshot(text: &str) -> Arc<Snapshot> {
+    Arc::new(Snapshot::new(Arc::new(catalog(text)), 1, Instant::now()))
+}
+
+/// The replica of the default revision, alone.
+fn replicas(snapshot: &Arc<Snapshot>) -> Replicas {
+    let (_, snapshots) = watch::channel(snapshot.clone());
+    Replicas::new(snapshots, "istio-system", ("a", Revision::default()))
+}
+
 /// The Ingresses that are due, as `name: address address`.
 fn shown(text: &str, written: &[(&str, &str, &[&str])]) -> Vec<String> {
     let written = written.iter().map(|(name, uid, addresses)| {
         let addresses = addresses.iter().map(|one| (*one).to_owned()).collect();
         (Key::new(Kind::Ingress, "shop", name), ((*uid).into(), addresses))
     });
-    let due = due(&catalog(text), &written.collect());
+    let snapshot = snapshot(text);
+    let due = due(&snapshot.catalog, &replicas(&snapshot).claims(), &written.collect());
     due.iter().map(|(origin, addresses)| format!("{}: {}", origin.name, addresses.join(" "))).collect()
 }
 
@@ -62,6 +75,16 @@ fn served_ingresses_get_the_addresses_of_the_gateways_service() {
     let moved = [CLASS, &gateway(BALANCER), &ingress("a", "nginx", "{ip: 192.0.2.7}")].concat();
     assert_eq!(shown(&moved, &[]), [""; 0]);
     assert_eq!(shown(&moved, &[("a", "u-a", addresses)]), ["a: "], "it is served no more");
+}
+
+#[test]
+fn an_ingress_of_another_revision_is_left_to_it() {
+    let canary = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: istio-system}\n\
+                  spec: {serviceAccountName: ostria-pilot-canary, containers: [{name: pilot}]}\n\
+                  status: {podIP: 10.1.0.2, phase: Running}\n";
+    let labelled = ingress("a", "istio", "").replace("uid: u-a", "uid: u-a, labels: {istio.io/rev: canary}");
+    let text = [CLASS, &gateway(BALANCER), &labelled, &ingress("b", "istio", ""), canary].concat();
+    assert_eq!(shown(&text, &[]), ["b: 192.0.2.1 192.0.2.9 lb.test"]);
 }
 
 #[test]
@@ -115,16 +138,14 @@ impl Server {
 async fn writes(refusals: &[Failure]) -> Vec<String> {
     let server = Server::default();
     server.0.lock().unwrap().1 = refusals.to_vec();
-    let catalog = Arc::new(catalog(&[CLASS, &gateway(BALANCER), &ingress("a", "istio", "")].concat()));
-    #[expect(clippy::disallowed_methods, reason = "a test's own clock")]
-    let snapshot = Arc::new(Snapshot::new(catalog, 1, Instant::now()));
+    let snapshot = snapshot(&[CLASS, &gateway(BALANCER), &ingress("a", "istio", "")].concat());
     let (publish, snapshots) = watch::channel(snapshot.clone());
     let (lead, leads) = watch::channel(false);
     let drain = CancellationToken::new();
     let here = server.clone();
     let service = tower::service_fn(move |request| ready(Ok::<_, Infallible>(here.reply(&request))));
     let client = Client::new(service, "istio-system");
-    let keeper = tokio::spawn(keep(client, snapshots, leads, drain.clone()));
+    let keeper = tokio::spawn(keep(client, (snapshots, replicas(&snapshot)), leads, drain.clone()));
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(server.0.lock().unwrap().0.is_empty(), "it writes only while it leads");
     lead.send_replace(true);
