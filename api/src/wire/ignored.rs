@@ -348,6 +348,10 @@ pub(super) const IGNORED: &[OfMessage] = &[
         &[field(1, "num_retries", DNS_QUERIES), field(2, "num_resolver_threads", SOCKET_TUNING)],
     ),
     (
+        "envoy.type.matcher.v3.GoogleRE2",
+        &[field(1, "max_program_size", "each regular expression has the same limit (docs/limits.md)")],
+    ),
+    (
         "envoy.config.bootstrap.v3.Admin",
         &[
             field(1, "access_log_path", "calls of the admin port are not logged"),

@@ -3,10 +3,14 @@
 
 use super::*;
 use crate::model::Resource;
+use crate::model::listener::Direction;
 use crate::wire::any::type_name;
 use crate::wire::xds::Any;
 use crate::wire::{Target, decode, encode, filter, golden, ignored};
-use prost::Message;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+use prost::{Message, Name};
 use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value,
 };
@@ -217,20 +221,47 @@ fn messages(descriptor: &MessageDescriptor) -> Vec<Value> {
     }
 }
 
-/// Records for each field of the resource whether any value of it had an effect.
-fn try_all(schema: &Schema, any: &Any, effects: &mut BTreeMap<String, Effect>) {
-    let base = decode(any).unwrap_or_else(|error| panic!("{error}"));
+/// Records for each field of a message whether any value of it changes what `read` makes of it; `None`: it is refused.
+fn try_all<T: PartialEq>(
+    schema: &Schema,
+    any: &Any,
+    read: impl Fn(&Any) -> Option<T>,
+    effects: &mut BTreeMap<String, Effect>,
+) {
+    let base = read(any);
+    assert!(base.is_some(), "{} is refused", any.type_url);
     let descriptor = schema.message(type_name(&any.type_url));
     let message = DynamicMessage::decode(descriptor, any.value.as_slice()).unwrap();
     for mutant in (Mutation { pool: &schema.pool }).mutants(&message, 2) {
         let effect = effects.entry(mutant.field).or_default();
         if !effect.any {
             let changed = Any { type_url: any.type_url.clone(), value: mutant.value.encode_to_vec() };
-            effect.any = decode(&changed).as_ref() != Ok(&base);
+            effect.any = read(&changed) != base;
             effect.path = mutant.path;
         }
     }
 }
+
+/// Records the effects of the fields of every filter, and of its settings in routes: those in the tables of filters.
+fn try_filters(schema: &Schema, effects: &mut BTreeMap<String, Effect>) {
+    let mut runner = TestRunner::deterministic();
+    let (filters, settings) = (filter::arbitrary(), filter::arbitrary_settings());
+    for _ in 0..SAMPLES {
+        let filter = filters.new_tree(&mut runner).unwrap().current();
+        let wire = filter::encode(&filter, Direction::Inbound, Target { istio_extensions: true }).unwrap();
+        let url = format!("type.googleapis.com/{}", HttpFilter::full_name());
+        let any = Any { type_url: url, value: wire.encode_to_vec() };
+        let read = |any: &Any| filter::decode(HttpFilter::decode(&any.value[..]).unwrap()).ok();
+        try_all(schema, &any, read, effects);
+        for (name, any) in filter::wire_settings(&settings.new_tree(&mut runner).unwrap().current()) {
+            let read = |any: &Any| filter::settings(HashMap::from([(name.clone(), any.clone())])).ok();
+            try_all(schema, &any, read, effects);
+        }
+    }
+}
+
+/// Enough for several of each filter; they are always the same.
+const SAMPLES: usize = 150;
 
 #[test]
 fn a_field_without_effect_is_refused_or_stands_in_the_list_of_ignored_ones() {
@@ -249,8 +280,9 @@ fn a_field_without_effect_is_refused_or_stands_in_the_list_of_ignored_ones() {
     bases.extend(models.iter().map(|model| encode(model, &Target { istio_extensions: true })));
     let mut effects = BTreeMap::new();
     for any in &bases {
-        try_all(&schema, any, &mut effects);
+        try_all(&schema, any, |any| decode(any).ok(), &mut effects);
     }
+    try_filters(&schema, &mut effects);
     assert!(effects.len() > 400, "only {} fields were tried", effects.len());
     effects.retain(|_, effect: &mut Effect| !effect.any);
     let harmless: BTreeSet<&str> = HARMLESS.iter().map(|(field, _)| *field).collect();
@@ -272,7 +304,11 @@ typed_dns_resolver_config:
 ";
 
 /// Fields that may be dropped where they were tried, with the reason.
-const HARMLESS: &[(&str, &str)] = &[(
-    "envoy.config.route.v3.RouteAction.max_grpc_timeout",
-    "max_stream_duration.grpc_timeout_header_max, its name of today, stands beside it and wins",
-)];
+const HARMLESS: &[(&str, &str)] = &[
+    (
+        "envoy.config.route.v3.RouteAction.max_grpc_timeout",
+        "max_stream_duration.grpc_timeout_header_max, its name of today, stands beside it and wins",
+    ),
+    ("envoy.config.route.v3.FilterConfig.config", "tried beside `disabled`, as in Envoy"),
+    ("envoy.config.route.v3.FilterConfig.is_optional", "tried beside `disabled`, as in Envoy"),
+];
