@@ -1,5 +1,5 @@
-//! What the processes need of a Kubernetes API server: a client of it, watches that go on after its failures, a Lease
-//! that makes one of several replicas the writer, and the certificates by which it verifies webhooks.
+//! What the processes need of a Kubernetes API server: a client of it, the versions that it serves, watches that go on after
+//! its failures, a Lease that makes one of several replicas the writer, and the certificates by which it verifies webhooks.
 //!
 //! Imports go down this list only; a blank line ends a layer.
 
@@ -12,4 +12,5 @@ pub mod follower;
 pub mod client;
 
 pub mod lease;
+pub mod served;
 pub mod mirror;

@@ -1,5 +1,5 @@
-//! What pilot writes into its Kubernetes cluster: the status of objects, and the registration of its webhook. One of its
-//! replicas writes, which a Lease elects.
+//! What pilot writes into its Kubernetes cluster: the status of objects, Events, and the registration of its webhook. One
+//! of its replicas writes, which a Lease elects.
 
 use crate::replica::Replicas;
 use crate::revision::Revision;
@@ -46,12 +46,15 @@ impl Cluster {
         (snapshots, replicas): (watch::Receiver<Arc<Snapshot>>, Replicas),
         drain: CancellationToken,
     ) {
-        let (leads, leads_too) = (self.leads.subscribe(), self.leads.subscribe());
-        let for_ingresses = (snapshots, replicas.clone());
+        let [leads, of_ingresses, of_events] = [(); 3].map(|()| self.leads.subscribe());
+        let replica = self.election.identity.clone();
+        let (for_ingresses, for_events) =
+            ((snapshots, replicas.clone()), (verdicts.clone(), replicas.clone()));
         tokio::join!(
             leader::run(self.client.clone(), self.election, self.leads, drain.clone()),
             status::keep(self.client.clone(), (verdicts, replicas), leads, drain.clone()),
-            status::ingress::keep(self.client, for_ingresses, leads_too, drain),
+            status::ingress::keep(self.client.clone(), for_ingresses, of_ingresses, drain.clone()),
+            status::event::keep((self.client, replica), for_events, of_events, drain),
         );
     }
 

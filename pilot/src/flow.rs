@@ -1,6 +1,7 @@
 //! Pure. The values that pass between pilot's stages.
 
 use api::resource::document::{Key, Place, Refusal};
+use api::resource::kind::refused::{self, Refused};
 use api::resource::object::Document;
 use api::resource::verdict::Version;
 use std::collections::BTreeMap;
@@ -105,6 +106,41 @@ pub enum Fact {
     Refused(Refusal),
     /// This version of an object of a cluster cannot be parsed, for all of these reasons.
     Unparsable(Version, Vec<Refusal>),
+    /// An object of a kind that this version does not support exists in this version; `None`: it was removed.
+    Unsupported(Unsupported, Option<Version>),
+}
+
+/// An object of a kind of Istio that this version does not support, of which only the metadata is read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unsupported {
+    /// API group.
+    pub group: &'static str,
+    /// Kind.
+    pub kind: &'static str,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Unsupported {
+    /// An object of a refused kind.
+    pub fn new(kind: &Refused, namespace: &str, name: &str) -> Self {
+        let (group, kind) = (kind.descriptor.group, kind.descriptor.kind);
+        Self { group, kind, namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    /// Why it has no effect, and what to do instead.
+    pub fn refusal(&self) -> Refusal {
+        let kind = refused::find(self.group, self.kind);
+        Refusal {
+            object: format!("{} {}/{}", self.kind, self.namespace, self.name),
+            path: "kind".into(),
+            reason: kind.map(Refused::reason).unwrap_or_default(),
+            next: kind.map_or("", |kind| kind.instead).into(),
+            ..Refusal::default()
+        }
+    }
 }
 
 /// The result of validating an object from a source.

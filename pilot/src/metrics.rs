@@ -1,8 +1,9 @@
 //! Pilot's own metrics, under the names that Istio's dashboards and Kiali query.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
+use std::collections::BTreeMap;
 
 /// Counters and gauges of the control plane.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct Metrics {
     pub virtual_services: IntGauge,
     /// Objects that are currently refused.
     pub rejected_configs: IntGauge,
+    /// Objects that have no effect because their kind is not supported, by kind.
+    pub unsupported: IntGaugeVec,
     /// Requests of proxies that were denied.
     pub denied: IntCounter,
     /// Objects that the webhook allowed.
@@ -68,6 +71,13 @@ impl Metrics {
             services: IntGauge::new("pilot_services", "Services known to this pilot.")?,
             virtual_services: IntGauge::new("pilot_virt_services", "Virtual services known to this pilot.")?,
             rejected_configs: IntGauge::new("pilot_total_rejected_configs", "Objects that were rejected.")?,
+            unsupported: IntGaugeVec::new(
+                Opts::new(
+                    "ostria_pilot_unsupported_objects",
+                    "Objects that have no effect because their kind is not supported.",
+                ),
+                &["kind"],
+            )?,
             denied: IntCounter::new(
                 "ostria_pilot_denied_connections_total",
                 "Proxies whose streams were rejected.",
@@ -87,6 +97,14 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// Shows how many objects there are of each kind that is not supported. A kind without objects disappears.
+    pub fn show_unsupported(&self, counts: &BTreeMap<&'static str, usize>) {
+        self.unsupported.reset();
+        for (kind, count) in counts {
+            self.unsupported.with_label_values(&[kind]).set(*count as i64);
+        }
+    }
+
     fn collectors(&self) -> Vec<Box<dyn prometheus::core::Collector>> {
         vec![
             Box::new(self.xds.clone()),
@@ -99,6 +117,7 @@ impl Metrics {
             Box::new(self.services.clone()),
             Box::new(self.virtual_services.clone()),
             Box::new(self.rejected_configs.clone()),
+            Box::new(self.unsupported.clone()),
             Box::new(self.denied.clone()),
             Box::new(self.validation_passed.clone()),
             Box::new(self.validation_failed.clone()),

@@ -6,12 +6,15 @@
 //! published at once.
 
 use crate::catalog::{Catalog, Change, Changes};
-use crate::flow::{Fact, Verdict};
+use crate::flow::{Fact, Unsupported, Verdict};
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 use crate::validate;
 use crate::verdict::Channel;
 use api::resource::kind::Kind;
+use api::resource::kind::refused;
+use api::resource::verdict::Version;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -24,6 +27,8 @@ pub struct Pipeline {
     unread: Option<(Vec<Change>, Vec<Verdict>)>,
     publish: watch::Sender<Arc<Snapshot>>,
     verdicts: Channel,
+    /// Objects of kinds that are not supported, which no verdict mentions yet.
+    unsupported: Vec<(Unsupported, Option<Version>)>,
     metrics: Metrics,
 }
 
@@ -35,7 +40,8 @@ impl Pipeline {
         verdicts: Channel,
         metrics: Metrics,
     ) -> Self {
-        Self { catalog, generation: 0, unread: Some((vec![], vec![])), publish, verdicts, metrics }
+        let (unread, unsupported) = (Some((vec![], vec![])), vec![]);
+        Self { catalog, generation: 0, unread, publish, verdicts, unsupported, metrics }
     }
 
     /// Publishes a snapshot for each group of changes, until the source ends. The first snapshot has all objects that
@@ -51,7 +57,12 @@ impl Pipeline {
         }
     }
 
-    fn take(&mut self, facts: Vec<Fact>, seen: Instant) {
+    fn take(&mut self, mut facts: Vec<Fact>, seen: Instant) {
+        for fact in facts.extract_if(.., |fact| matches!(fact, Fact::Unsupported(..))) {
+            if let Fact::Unsupported(object, version) = fact {
+                self.unsupported.push((object, version));
+            }
+        }
         let synced = facts.contains(&Fact::Synced);
         let (mut changes, mut verdicts) = validate::judge(facts, self.catalog.mesh());
         for verdict in &verdicts {
@@ -82,11 +93,27 @@ impl Pipeline {
         // Recorded after the snapshot is published: a reader of the verdict that an object was removed may then rely on
         // the newest snapshot not containing it.
         self.verdicts.note(verdicts, self.generation);
+        let mut recount = self.note_unsupported();
         // Without selectors all objects are known, unless there were some before this change.
         if !self.catalog.mesh().discovery.is_empty() || changes.kinds.contains(&Kind::ConfigMap) {
-            self.verdicts.rescope(|key| self.catalog.discovers(key));
+            self.verdicts.rescope(|namespace| self.catalog.discovers(namespace));
+            recount = true;
+        }
+        if recount {
+            self.metrics.show_unsupported(&self.verdicts.unsupported());
         }
         self.metrics.rejected_configs.set(self.verdicts.refused() as i64);
+    }
+
+    /// Records the objects of kinds that are not supported. Returns whether there were any.
+    fn note_unsupported(&mut self) -> bool {
+        let unsupported = std::mem::take(&mut self.unsupported);
+        if unsupported.is_empty() {
+            return false;
+        }
+        let appeared = self.verdicts.note_unsupported(unsupported);
+        warn(appeared.iter().filter(|object| self.catalog.discovers(&object.namespace)));
+        true
     }
 
     fn publish(&mut self, changes: &Changes, seen: Instant) {
@@ -98,6 +125,28 @@ impl Pipeline {
         tracing::debug!(generation = self.generation, kinds = ?changes.kinds, "the configuration changed");
         let snapshot = Snapshot::new(Arc::new(self.catalog.clone()), self.generation, seen);
         self.publish.send_replace(Arc::new(snapshot));
+    }
+}
+
+/// Warns of objects that have no effect because their kind is not supported, loudly if they should deny requests.
+fn warn<'a>(objects: impl Iterator<Item = &'a Unsupported>) {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for object in objects {
+        let count = counts.entry(object.kind).or_default();
+        *count += 1;
+        if *count > LOGGED {
+            continue;
+        }
+        let refusal = object.refusal();
+        if refused::find(object.group, object.kind).is_some_and(refused::Refused::protects) {
+            tracing::error!(%refusal, "a policy is NOT ENFORCED");
+        } else {
+            tracing::warn!(%refusal, "an object has no effect");
+        }
+    }
+    for (kind, count) in counts.into_iter().filter(|(_, count)| *count > LOGGED) {
+        let more = count - LOGGED;
+        tracing::warn!(kind, more, "further objects of this kind have no effect; `ostria status` lists them");
     }
 }
 
@@ -124,6 +173,8 @@ const QUIET: Duration = Duration::from_millis(5);
 const COLLECT_LIMIT: Duration = Duration::from_millis(50);
 /// The minimum interval between two snapshots.
 const DISTANCE: Duration = Duration::from_millis(25);
+/// The objects of an unsupported kind that the log names at once.
+const LOGGED: usize = 20;
 
 #[cfg(test)]
 mod tests {
@@ -244,6 +295,30 @@ spec: {clusterIP: 10.0.0.1, ports: [{port: 80, name: http}]}
         snapshots.changed().await.unwrap();
         let snapshot = snapshots.borrow_and_update().clone();
         assert_eq!((snapshot.generation, snapshot.catalog.services().count()), (1, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_object_of_an_unsupported_kind_is_refused_and_counted_and_publishes_nothing() {
+        let (send, mut snapshots, verdicts) = start();
+        let kind = refused::find("security.istio.io", "AuthorizationPolicy").unwrap();
+        let object = |version| Fact::Unsupported(Unsupported::new(kind, "shop", "deny"), version);
+        send.send(vec![object(Some(Version::default()))]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(verdicts.refused(), 0, "which namespaces belong to the mesh is not known yet");
+        send.send(vec![Fact::Synced]).await.unwrap();
+        snapshots.changed().await.unwrap();
+        let generation = snapshots.borrow_and_update().generation;
+        let until = async |count: usize| {
+            while verdicts.refused() != count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        until(1).await;
+        assert_eq!(verdicts.unsupported(), BTreeMap::from([("AuthorizationPolicy", 1)]));
+        assert_eq!(verdicts.refusals()[0].object, "AuthorizationPolicy shop/deny");
+        send.send(vec![object(None)]).await.unwrap();
+        until(0).await;
+        assert_eq!(snapshots.borrow().generation, generation);
     }
 
     #[tokio::test(start_paused = true)]

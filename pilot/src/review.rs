@@ -29,7 +29,7 @@ pub async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>, verdicts: Channe
                 tracing::warn!(%warning, "an object has no effect, or only part of it has");
             } else {
                 // The referenced object may still arrive.
-                tracing::info!(%warning, "an object refers to an object that does not exist");
+                tracing::info!(%warning, "an object refers to something that is not there");
             }
         }
         for warning in settled {

@@ -20,7 +20,8 @@ pub struct Descriptor {
     pub categories: &'static [&'static str],
     /// Whether its objects are in a namespace.
     pub namespaced: bool,
-    /// The supported versions; the first is the storage version. Empty for a kind that is refused in every version.
+    /// The supported versions, or those of a kind of Istio that is refused; the first is the storage version. Empty for a
+    /// refused kind of another API.
     pub versions: &'static [&'static str],
     /// The columns of `get`, without the name.
     pub columns: &'static [Column],

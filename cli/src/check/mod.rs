@@ -6,6 +6,7 @@ pub mod platform;
 pub mod readiness;
 pub mod rival;
 pub mod trust;
+pub mod unsupported;
 
 pub mod permission;
 pub mod plane;

@@ -11,7 +11,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, Error, ResourceExt};
 
 use crate::check::data_plane::{self, DataPlane};
-use crate::check::finding::Finding;
+use crate::check::finding::{Finding, Level};
 use crate::check::owner::{labels_of, name};
 use crate::check::plane::Plane;
 use crate::check::selection::{Labels, is_injector, selects};
@@ -21,7 +21,7 @@ use crate::client::cluster::Cluster;
 use crate::client::cluster::forward::{self, Port};
 use crate::survey::handshake::{self, Server};
 use crate::survey::read::{Webhooks, all, or_finding};
-use crate::survey::{release, trial};
+use crate::survey::{release, trial, unsupported};
 
 /// The findings about one control plane at `now`, in seconds since 1970.
 pub async fn control_plane(cluster: &Cluster, plane: &Plane, now: i64) -> Result<Vec<Finding>, Error> {
@@ -73,13 +73,21 @@ pub async fn mesh(client: &Client, namespace: &str, planes: &[Plane]) -> Result<
         configurations: &webhooks.mutating,
         revisions: &revisions,
     }));
+    // Istio's own proxies, if there are any, enforce what ours do not.
+    let has_istio = deployments.iter().any(is_of_istio);
+    let policies = if has_istio { Level::Warning } else { Level::Error };
+    findings.extend(unsupported::findings(client, policies).await);
     Ok(findings)
 }
 
 /// Whether a Deployment configures proxies: a pilot, or Istio's istiod.
 fn is_control_plane(deployment: &Deployment) -> bool {
     let app = deployment.labels().get("app").map_or("", String::as_str);
-    app.starts_with("ostria-pilot") || app == "istiod"
+    app.starts_with("ostria-pilot") || is_of_istio(deployment)
+}
+
+fn is_of_istio(deployment: &Deployment) -> bool {
+    deployment.labels().get("app").is_some_and(|app| app == "istiod")
 }
 
 /// The trust bundle of a namespace, in PEM.

@@ -14,11 +14,12 @@ use kubernetes::client::reason;
 use serde_json::Value;
 
 use crate::check::definition::{self, Definition};
-use crate::check::finding::Finding;
+use crate::check::finding::{Finding, Level};
 use crate::check::permission::{self, Permission, VERBS, WRITTEN, Written};
 use crate::check::plane::Plane;
 use crate::check::{platform, rival};
 use crate::survey::read::{Webhooks, all, or_finding};
+use crate::survey::unsupported;
 
 /// The findings for an installation of `plane` as the Helm release `release`. Fails if the API server cannot be reached.
 pub async fn findings(client: &Client, plane: &Plane, release: &str) -> Result<Vec<Finding>, Error> {
@@ -41,6 +42,7 @@ pub async fn findings(client: &Client, plane: &Plane, release: &str) -> Result<V
     }
     findings.extend(rival::validators(plane, &webhooks.validating));
     findings.extend(rival::ambient(&namespaces));
+    findings.extend(unsupported::findings(client, Level::Warning).await);
     match definitions(client).await {
         Ok(found) => findings.extend(definition::definitions(&found, release, &plane.namespace)),
         Err(reason) => _ = or_finding(Err::<Vec<()>, _>(reason), "definitions", &mut findings),
@@ -131,7 +133,6 @@ const AT_ONCE: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::finding::Level;
     use crate::survey::fake;
     use serde_json::json;
 
@@ -167,7 +168,12 @@ mod tests {
                     review["status"] = json!({"allowed": true});
                     (201, review)
                 }
-                path if path.contains("/customresourcedefinitions/") => fake::refusal(404, "not found"),
+                path if path.contains("/customresourcedefinitions/") || path.contains("istio.io/") => {
+                    fake::refusal(404, "not found")
+                }
+                path if path.starts_with("/apis/gateway.networking.k8s.io/") => {
+                    fake::refusal(404, "not found")
+                }
                 _ => fake::none(),
             }
         });

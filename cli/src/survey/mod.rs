@@ -8,6 +8,7 @@ pub mod leftover;
 pub mod probe;
 
 pub mod release;
+mod unsupported;
 
 #[cfg(test)]
 mod fake;

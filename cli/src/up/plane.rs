@@ -295,17 +295,21 @@ pub async fn sync() -> Value {
     response.and_then(|response| serde_json::from_slice(&response).ok()).unwrap_or(Value::Null)
 }
 
-/// Pilot's warnings about objects in force; empty while pilot does not respond.
-pub async fn warnings() -> Vec<Problem> {
-    #[derive(serde::Deserialize)]
+/// The objects that pilot refuses, and its warnings about objects in force; empty while pilot does not respond.
+pub async fn findings() -> (Vec<Problem>, Vec<Problem>) {
+    #[derive(Default, serde::Deserialize)]
     struct Objects {
+        refused: Vec<Problem>,
         warnings: Vec<Problem>,
     }
     let response = request(PILOT_HTTP, http::Method::GET, "/debug/configz", None).await.ok();
     let objects = response.and_then(|response| serde_json::from_slice::<Objects>(&response).ok());
     // The file names are of pilot's own folder, which users do not edit.
-    let found = objects.map(|objects| objects.warnings).unwrap_or_default();
-    found.into_iter().map(|problem| Problem { file: String::new(), ..problem }).collect()
+    let nameless = |found: Vec<Problem>| {
+        found.into_iter().map(|problem| Problem { file: String::new(), ..problem }).collect()
+    };
+    let Objects { refused, warnings } = objects.unwrap_or_default();
+    (nameless(refused), nameless(warnings))
 }
 
 /// Whether pilot has these pods (namespace and name) as ready, and every proxy has acknowledged the current

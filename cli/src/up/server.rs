@@ -70,13 +70,14 @@ pub fn serve(context: &Arc<Context>, gateway: String, down: CancellationToken) -
 }
 
 async fn status(Extracted(known): Extracted<ServerState>) -> Json<Status> {
-    let (proxies, warnings) = tokio::join!(plane::sync(), plane::warnings());
+    let (proxies, (refused, warnings)) = tokio::join!(plane::sync(), plane::findings());
     let served = gateway::is_served(&known.context.shared.directory());
     Json(Status {
         pid: std::process::id(),
         gateway: if served { known.gateway.clone() } else { String::new() },
         pods: look::lines(&known.context),
         proxies,
+        refused,
         warnings,
         control: Vec::new(),
     })

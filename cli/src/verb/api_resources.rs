@@ -1,7 +1,7 @@
 //! `ostria api-resources`: the kinds that `get`, `apply` and `delete` read, with the names that they accept for each.
 
 use api::resource::descriptor::Descriptor;
-use api::resource::kind;
+use api::resource::kind::{self, refused};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
@@ -92,7 +92,7 @@ impl ApiResources {
 fn verbs(kind: &Descriptor) -> &'static [&'static str] {
     match (kind.group, kind.kind) {
         ("", "Event") => &["get", "list", "watch"],
-        _ if kind.versions.is_empty() => &[],
+        (group, name) if refused::find(group, name).is_some() => &[],
         _ => &["create", "delete", "get", "list", "patch", "watch"],
     }
 }

@@ -25,8 +25,7 @@ pub fn selections(words: &[String]) -> Result<Vec<Selection>, Failure> {
     if !words.iter().any(|word| word.contains('/')) {
         let mut selections = Vec::new();
         for word in first.split(',') {
-            let mut kinds: Vec<_> =
-                kind::in_category(word).filter(|kind| !kind.versions.is_empty()).collect();
+            let mut kinds: Vec<_> = kind::in_category(word).collect();
             if kinds.is_empty() {
                 kinds.push(kind(word)?);
             }

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use api::resource::document::Problem;
+
 use crate::view::table;
 use crate::wire::{ControlLine, PodLine, Status};
 
@@ -12,9 +14,7 @@ pub fn render(status: &Status, wide: bool) -> String {
         head.extend(["CLUSTERS", "LISTENERS", "ROUTES", "ENDPOINTS", "IDENTITY"]);
     }
     let rows: Vec<Vec<String>> = status.pods.iter().map(|pod| row(pod, &status.proxies, wide)).collect();
-    let warnings = status.warnings.iter().fold(String::new(), |text, warning| {
-        text + "Warning: " + &warning.object + ": " + &warning.finding() + "\n"
-    });
+    let warnings = findings("Refused", &status.refused) + &findings("Warning", &status.warnings);
     if rows.is_empty() {
         let none = if status.control.is_empty() { "No pods run." } else { "No pod has a proxy." };
         return format!("{none}\n{}{warnings}", control(&status.control));
@@ -28,6 +28,14 @@ pub fn render(status: &Status, wide: bool) -> String {
         return format!("{pods}\n{gateway}process {}\n{warnings}", status.pid);
     }
     format!("{pods}\n{}{warnings}", control(&status.control))
+}
+
+/// One line for each finding about an object, up to a limit.
+fn findings(word: &str, all: &[Problem]) -> String {
+    let line = |problem: &Problem| format!("{word}: {}: {}\n", problem.object, problem.finding());
+    let more = all.len().saturating_sub(MOST);
+    let rest = (more > 0).then(|| format!("{word}: {more} more objects, which `-o json` lists\n"));
+    all.iter().take(MOST).map(line).chain(rest).collect()
 }
 
 /// One line for each component of a cluster's control plane, with its pods.
@@ -111,14 +119,26 @@ fn state(proxy: &Value, long: &str, short: &str) -> String {
     }
 }
 
+/// Findings of one word that are shown.
+const MOST: usize = 50;
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
     #[test]
-    fn objects_without_effect_are_listed_below_the_pods() {
-        let warning = api::resource::document::Problem {
+    fn refused_objects_and_those_without_effect_are_listed_below_the_pods() {
+        let refused = Problem {
+            object: "AuthorizationPolicy shop/a".into(),
+            reason: "no".into(),
+            ..Problem::default()
+        };
+        let many = Status { refused: vec![refused; MOST + 2], ..Status::default() };
+        let text = render(&many, false);
+        assert!(text.contains("\nRefused: AuthorizationPolicy shop/a: no\n"), "{text}");
+        assert!(text.ends_with("Refused: 2 more objects, which `-o json` lists\n"), "{text}");
+        let warning = Problem {
             object: "Sidecar shop/b".into(),
             path: "spec.workloadSelector".into(),
             reason: "this object has no effect".into(),

@@ -256,6 +256,9 @@ pub struct Status {
     pub pods: Vec<PodLine>,
     /// Pilot's list of its proxies.
     pub proxies: Value,
+    /// The objects that pilot refuses.
+    #[serde(default)]
+    pub refused: Vec<Problem>,
     /// Pilot's warnings about objects in force.
     #[serde(default)]
     pub warnings: Vec<Problem>,

@@ -145,15 +145,28 @@ impl Catalog {
     /// Whether the mesh knows an object: its namespace belongs to the mesh, or it decides which ones do.
     fn knows(&self, key: &Key, item: Option<&Item>) -> bool {
         let decides = matches!(item.or_else(|| self.items.get(key)), Some(Item::Mesh(_)));
-        decides || self.discovers(key)
+        decides || self.discovers(&key.namespace)
     }
 
-    /// Whether the namespace of an object belongs to the mesh. Objects without a namespace do.
-    pub fn discovers(&self, key: &Key) -> bool {
-        key.namespace.is_empty() || {
-            let labels = self.index.namespaces.get(&key.namespace);
-            mesh_config::discovers(&self.mesh().discovery, &key.namespace, labels)
+    /// Whether a namespace belongs to the mesh. Objects without a namespace (empty) do.
+    pub fn discovers(&self, namespace: &str) -> bool {
+        namespace.is_empty() || {
+            let labels = self.index.namespaces.get(namespace);
+            mesh_config::discovers(&self.mesh().discovery, namespace, labels)
         }
+    }
+
+    /// Whether the cluster has a control plane of Istio: the Service of an istiod, also outside of the mesh.
+    pub fn has_istio(&self) -> bool {
+        let mut services =
+            [&self.items, &self.outside].into_iter().flat_map(|of| index::of_kind(of, Kind::Service));
+        services.any(|item| match item {
+            Item::Service(service) => {
+                let name = &service.origin.name;
+                name == "istiod" || name.starts_with("istiod-")
+            }
+            _ => false,
+        })
     }
 
     /// Moves the objects of namespaces that now belong to the mesh, or do not any more.
@@ -166,7 +179,8 @@ impl Catalog {
         }
         let leaving = self.items.iter().filter(|(key, item)| !self.knows(key, Some(item)));
         let leaving: Vec<Key> = leaving.map(|(key, _)| key.clone()).collect();
-        let entering: Vec<Key> = self.outside.keys().filter(|key| self.discovers(key)).cloned().collect();
+        let entering: Vec<Key> =
+            self.outside.keys().filter(|key| self.discovers(&key.namespace)).cloned().collect();
         for key in leaving {
             let Some(item) = self.items.remove(&key) else { continue };
             self.outside.insert(key.clone(), item.clone());

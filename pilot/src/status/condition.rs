@@ -6,6 +6,7 @@
 //! object pending that is in force in all others.
 
 use api::resource::document::Problem;
+use api::resource::kind::refused;
 use api::resource::verdict::{ObjectVerdict, ProxyProgress, Standing};
 use serde_json::{Value, json};
 
@@ -69,11 +70,21 @@ impl Standings {
 
 /// The conditions of the object's `generation`.
 pub(super) fn conditions(verdict: &ObjectVerdict, standings: &Standings, generation: i64) -> Vec<Condition> {
+    if refused::find(&verdict.group, &verdict.kind).is_some() {
+        return unsupported(verdict, generation);
+    }
     vec![
         accepted(verdict, generation),
         resolved(verdict, generation),
         programmed(verdict, standings, generation),
     ]
+}
+
+/// The conditions of an object whose kind is not supported: its references are not looked at.
+fn unsupported(verdict: &ObjectVerdict, generation: i64) -> Vec<Condition> {
+    let of = |kind, message| Condition { kind, status: "False", reason: "Unsupported", message, generation };
+    let nowhere = "no proxy of Ostria has it".to_owned();
+    vec![of("Accepted", lines(&verdict.errors)), of(PROGRAMMED, nowhere)]
 }
 
 fn accepted(verdict: &ObjectVerdict, generation: i64) -> Condition {
@@ -211,12 +222,13 @@ fn short(reason: &str) -> String {
 const PROGRAMMED: &str = "Programmed";
 const KINDS: [&str; 3] = ["Accepted", "ResolvedRefs", PROGRAMMED];
 /// The values of `status` and `reason`.
-const WORDS: [&str; 10] = [
+const WORDS: [&str; 11] = [
     "True",
     "False",
     "Unknown",
     "Accepted",
     "Invalid",
+    "Unsupported",
     "ResolvedRefs",
     "RefNotFound",
     "Programmed",

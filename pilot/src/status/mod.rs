@@ -10,16 +10,19 @@ mod ledger;
 
 mod condition;
 
+pub mod event;
 pub mod ingress;
 
 use crate::replica::{Claims, ReplicaState, Replicas, is_of_the_mesh};
 use crate::verdict::Channel;
+use api::resource::descriptor::Descriptor;
 use api::resource::kind;
 use api::resource::verdict::ObjectVerdict;
 use condition::{conditions, differ, is_foreign, status, stored};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Client, Error};
+use kubernetes::served;
 use ledger::{Due, Ledger, Proxies, Stored};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -58,6 +61,8 @@ struct Writer {
     /// Which objects this revision writes to, when last looked at.
     claims: Claims,
     ledger: Ledger,
+    /// The version in which the API server serves a kind, by group and plural.
+    versions: BTreeMap<(&'static str, &'static str), &'static str>,
     reads: Interval,
     writes: Interval,
     /// Whether a proxy refused something at the last look.
@@ -81,6 +86,7 @@ impl Writer {
             replicas,
             others: BTreeMap::new(),
             ledger: Ledger::default(),
+            versions: BTreeMap::new(),
             reads,
             writes,
             troubled: false,
@@ -150,11 +156,15 @@ impl Writer {
     /// Reads an object, and writes its status if it differs.
     async fn write(&mut self, due: &Due) -> Result<Stored, String> {
         let verdict = &due.verdict;
-        let Some(api) = self.api(verdict) else { return Ok(Stored::LeftAlone) };
         self.reads.tick().await;
+        let Some(api) = self.api(verdict).await? else { return Ok(Stored::LeftAlone) };
         let object = match api.get_status(&verdict.name).await {
             Ok(object) => serde_json::to_value(object).map_err(|error| error.to_string())?,
-            Err(Error::Api(status)) if status.code == 404 => return Ok(Stored::LeftAlone),
+            Err(Error::Api(status)) if status.code == 404 => {
+                // The object is gone, or its kind is served in another version.
+                self.versions.clear();
+                return Ok(Stored::LeftAlone);
+            }
             Err(error) => return Err(format!("{}: {error}", named(verdict))),
         };
         // Pilot learns of another version soon, and its verdict makes the object due again.
@@ -185,20 +195,34 @@ impl Writer {
         }
     }
 
-    fn api(&self, verdict: &ObjectVerdict) -> Option<Api<DynamicObject>> {
-        let kind = kind::of(&verdict.group, &verdict.kind)?;
+    /// Access to the objects of the verdict's kind; `None` if it is not served.
+    async fn api(&mut self, verdict: &ObjectVerdict) -> Result<Option<Api<DynamicObject>>, String> {
+        let Some(kind) = kind::of(&verdict.group, &verdict.kind) else { return Ok(None) };
+        let Some(version) = self.version(kind).await? else { return Ok(None) };
         let resource = ApiResource {
             group: kind.group.to_owned(),
-            version: kind.storage().to_owned(),
-            api_version: kind.api_version(kind.storage()),
+            version: version.to_owned(),
+            api_version: kind.api_version(version),
             kind: kind.kind.to_owned(),
             plural: kind.plural.to_owned(),
         };
-        Some(if kind.namespaced {
+        Ok(Some(if kind.namespaced {
             Api::namespaced_with(self.client.clone(), &verdict.namespace, &resource)
         } else {
             Api::all_with(self.client.clone(), &resource)
-        })
+        }))
+    }
+
+    /// The version in which the API server serves a kind. A definition of an older Istio lacks the newest.
+    async fn version(&mut self, kind: &'static Descriptor) -> Result<Option<&'static str>, String> {
+        let names = (kind.group, kind.plural);
+        if let Some(version) = self.versions.get(&names) {
+            return Ok(Some(version));
+        }
+        let version = served::version(&self.client, names, kind.versions).await;
+        let version = version.map_err(|error| format!("{}: {error}", kind.kind))?;
+        self.versions.extend(version.map(|version| (names, version)));
+        Ok(version)
     }
 }
 

@@ -1,11 +1,11 @@
 //! The writer against an API server of the tests' own. Time is virtual.
 
 use super::*;
-use crate::flow::Verdict;
+use crate::flow::{Unsupported, Verdict};
 use crate::revision::Revision;
 use crate::snapshot::Snapshot;
 use api::resource::document::{Key, Place, Refusal};
-use api::resource::kind::Kind;
+use api::resource::kind::{Kind, refused};
 use api::resource::verdict::Version;
 use api::xds::server::Status;
 use http::{Request, Response};
@@ -41,6 +41,9 @@ impl Server {
     }
 
     fn respond(&self, request: &Request<()>, body: &[u8]) -> (u16, Value) {
+        if let Some(resources) = served(request.uri().path()) {
+            return (200, resources);
+        }
         let mut state = self.0.lock().unwrap();
         let path = request.uri().path().strip_suffix("/status").expect("only this part is used").to_owned();
         let failed =
@@ -91,6 +94,19 @@ impl Server {
     }
 }
 
+/// The kinds that the server has, by group and version; an older Istio lacks `v1` of the policies.
+fn served(path: &str) -> Option<Value> {
+    let names: &[&str] = match path {
+        "/apis/networking.istio.io/v1" => &["virtualservices"],
+        "/apis/security.istio.io/v1" => &[],
+        "/apis/security.istio.io/v1beta1" => &["authorizationpolicies"],
+        _ => return None,
+    };
+    let resource =
+        |name: &&str| json!({"name": name, "singularName": "", "namespaced": true, "kind": "", "verbs": []});
+    Some(json!({"groupVersion": path, "resources": names.iter().map(resource).collect::<Vec<_>>()}))
+}
+
 struct Running {
     server: Server,
     verdicts: Channel,
@@ -138,6 +154,33 @@ async fn seconds(number: u64) {
 
 fn acknowledged() -> BTreeMap<api::model::Kind, Box<Status>> {
     BTreeMap::from([(api::model::Kind::Cluster, Box::default())])
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_of_an_unsupported_kind_says_so_in_the_version_that_is_served() {
+    let running = Running::new(true);
+    let path = "/apis/security.istio.io/v1beta1/namespaces/shop/authorizationpolicies/deny";
+    let object = json!({
+        "apiVersion": "security.istio.io/v1beta1", "kind": "AuthorizationPolicy",
+        "metadata": {"name": "deny", "namespace": "shop", "uid": "u", "generation": 3},
+    });
+    running.server.0.lock().unwrap().objects.insert(path.to_owned(), object);
+    let kind = refused::find("security.istio.io", "AuthorizationPolicy").unwrap();
+    let version = Version { uid: "u".into(), generation: 3, ..Version::default() };
+    running.verdicts.note_unsupported(vec![(Unsupported::new(kind, "shop", "deny"), Some(version))]);
+    seconds(60).await;
+    let state = running.server.0.lock().unwrap();
+    assert_eq!(state.writes.len(), 1);
+    let conditions = &state.objects[path]["status"]["conditions"];
+    let shown = |number: usize| ["type", "status", "reason"].map(|field| conditions[number][field].clone());
+    assert_eq!(shown(0), ["Accepted", "False", "Unsupported"]);
+    assert_eq!(shown(1), ["Programmed", "False", "Unsupported"]);
+    let message = conditions[0]["message"].as_str().unwrap();
+    assert!(message.contains("no proxy of Ostria enforces the object; do not rely on it"), "{message}");
+    assert_eq!(
+        (conditions[0]["observedGeneration"].as_i64(), conditions.as_array().unwrap().len()),
+        (Some(3), 2)
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -82,7 +82,8 @@ pub fn judge(facts: Vec<Fact>, mesh: &Mesh) -> (Vec<Change>, Vec<Verdict>) {
                 changes.push(Change::Delete(key));
             }
             Fact::Readable(place) => verdicts.push(Verdict::clean(None, place)),
-            Fact::Synced => {}
+            // The pipeline records objects that nothing here reads.
+            Fact::Synced | Fact::Unsupported(..) => {}
             Fact::Refused(refusal) => refuse(&mut verdicts, refusal),
             Fact::Unparsable(version, errors) => {
                 let first = errors.first().cloned().unwrap_or_default();

@@ -9,11 +9,14 @@ pub mod progress;
 
 mod table;
 
-use crate::flow;
+mod unsupported;
+
+use crate::flow::{self, Unsupported};
 use crate::snapshot::Snapshot;
-use api::resource::document::{Key, Refusal};
-use api::resource::verdict::{ObjectVerdict, Verdicts, Wait};
+use api::resource::document::Refusal;
+use api::resource::verdict::{ObjectVerdict, Verdicts, Version, Wait};
 use progress::{BETWEEN_LOOKS, Proxies};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use table::Table;
@@ -40,8 +43,23 @@ impl Channel {
         self.change(|table| table.note(verdicts, snapshot));
     }
 
-    /// Records which objects the mesh knows.
-    pub fn rescope(&self, knows: impl Fn(&Key) -> bool) {
+    /// Records which objects of kinds that are not supported exist, in order; those without a version were removed.
+    /// Returns those that were not known before.
+    pub fn note_unsupported(&self, objects: Vec<(Unsupported, Option<Version>)>) -> Vec<Unsupported> {
+        self.change(|table| table.note_unsupported(objects))
+    }
+
+    /// The number of objects of each kind that is not supported, of those that the mesh knows.
+    pub fn unsupported(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for object in self.lock().unsupported().objects() {
+            *counts.entry(object.kind).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Records which namespaces the mesh knows.
+    pub fn rescope(&self, knows: impl Fn(&str) -> bool) {
         self.change(|table| table.rescope(knows));
     }
 
@@ -53,12 +71,14 @@ impl Channel {
 
     /// The number of refused objects and files.
     pub fn refused(&self) -> usize {
-        self.lock().refusals().count()
+        let table = self.lock();
+        table.refusals().count() + table.unsupported().objects().count()
     }
 
     /// The errors of refused objects and files.
     pub fn refusals(&self) -> Vec<Refusal> {
-        self.lock().refusals().flatten().cloned().collect()
+        let table = self.lock();
+        table.refusals().flatten().cloned().chain(table.unsupported().refusals()).collect()
     }
 
     /// The warnings about objects in force, by object.

@@ -1,6 +1,7 @@
 //! Pure. The verdict on each object: the last validated version, whether it is in force, and the findings.
 
-use crate::flow::Verdict;
+use super::unsupported::UnsupportedTable;
+use crate::flow::{Unsupported, Verdict};
 use api::resource::document::{Key, Place, Problem, Refusal};
 use api::resource::kind::Kind;
 use api::resource::verdict::{ObjectVerdict, Version};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 pub(super) struct Table {
     revision: u64,
     entries: BTreeMap<Subject, Entry>,
+    unsupported: UnsupportedTable,
     /// Findings that arise only from objects in combination: conflicts, then references that do not resolve.
     together: Vec<Refusal>,
     /// The number of conflicts among them.
@@ -97,15 +99,36 @@ impl Table {
         }
     }
 
-    /// Records which objects the mesh knows.
-    pub(super) fn rescope(&mut self, knows: impl Fn(&Key) -> bool) {
+    /// Records which objects of kinds that are not supported exist, in order. Returns those that were not known before.
+    pub(super) fn note_unsupported(
+        &mut self,
+        objects: Vec<(Unsupported, Option<Version>)>,
+    ) -> Vec<Unsupported> {
+        self.revision += 1;
+        let revision = self.revision;
+        let appeared = objects.into_iter().filter_map(|(object, version)| {
+            self.unsupported.note(object.clone(), version, revision).then_some(object)
+        });
+        appeared.collect()
+    }
+
+    /// The objects of kinds that are not supported, as far as the mesh knows them.
+    pub(super) fn unsupported(&self) -> &UnsupportedTable {
+        &self.unsupported
+    }
+
+    /// Records which namespaces the mesh knows.
+    pub(super) fn rescope(&mut self, knows: impl Fn(&str) -> bool) {
         let next = self.revision + 1;
         for (subject, entry) in &mut self.entries {
             let Subject::Object(key) = subject else { continue };
-            let undiscovered = !knows(key);
+            let undiscovered = !knows(&key.namespace);
             if entry.undiscovered != undiscovered {
                 (entry.undiscovered, entry.revision, self.revision) = (undiscovered, next, next);
             }
+        }
+        if self.unsupported.rescope(knows, next) {
+            self.revision = next;
         }
     }
 
@@ -168,15 +191,15 @@ impl Table {
             let named = ObjectVerdict { undiscovered: entry.undiscovered, ..subject.named() };
             (subject, entry, named)
         });
-        let wanted = named.filter(|(_, _, verdict)| wanted(verdict));
-        let full = wanted.map(|(subject, entry, verdict)| {
+        let chosen = named.filter(|(_, _, verdict)| wanted(verdict));
+        let full = chosen.map(|(subject, entry, verdict)| {
             let beside = match subject {
                 Subject::Object(key) => together.get(key).cloned().unwrap_or_default(),
                 Subject::Source(_) => (vec![], 0),
             };
             entry.complete(verdict, beside)
         });
-        (self.revision, full.collect())
+        (self.revision, full.chain(self.unsupported.since(revision, &wanted)).collect())
     }
 }
 
@@ -278,6 +301,29 @@ mod tests {
         assert_eq!(table.compare(vec![lost.clone()], vec![]), (vec![], vec![]));
         assert_eq!(table.revision(), known, "nothing changed");
         assert_eq!(table.compare(vec![], vec![]), (vec![], vec![lost]));
+    }
+
+    #[test]
+    fn an_object_of_an_unsupported_kind_is_refused_as_long_as_the_mesh_knows_it() {
+        let kind = api::resource::kind::refused::find("security.istio.io", "AuthorizationPolicy").unwrap();
+        let object = || Unsupported::new(kind, "shop", "deny");
+        let version = |generation| Some(Version { generation, ..Version::default() });
+        let mut table = Table::default();
+        assert_eq!(table.note_unsupported(vec![(object(), version(1))]), [object()]);
+        let known = table.revision();
+        let found = all(&table).remove(0);
+        assert_eq!((found.accepted, found.snapshot, found.version.generation), (false, 0, 1));
+        assert_eq!((found.kind.as_str(), found.name.as_str()), ("AuthorizationPolicy", "deny"));
+        assert!(found.errors[0].reason.contains("no proxy of Ostria enforces"), "{:?}", found.errors);
+        assert_eq!(table.note_unsupported(vec![(object(), version(2))]), [], "it was known");
+        assert_eq!(table.since(known, |_| true).1.len(), 1, "a later version is a change");
+        table.rescope(|namespace| namespace != "shop");
+        assert!(all(&table)[0].undiscovered);
+        assert_eq!(table.unsupported().refusals().count(), 0);
+        table.rescope(|_| true);
+        assert_eq!(table.unsupported().refusals().count(), 1);
+        table.note_unsupported(vec![(object(), None)]);
+        assert_eq!(all(&table), []);
     }
 
     #[test]

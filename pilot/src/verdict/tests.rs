@@ -111,10 +111,10 @@ fn a_verdict_says_when_the_mesh_does_not_know_the_object() {
     };
     let (first, all) = shown(0);
     assert_eq!(all, [(false, true, 0)]);
-    channel.rescope(|key| key.namespace != "shop");
+    channel.rescope(|namespace| namespace != "shop");
     let (second, changed) = shown(first);
     assert_eq!(changed, [(true, true, 1)], "it is accepted, without effect");
-    channel.rescope(|key| key.namespace != "shop");
+    channel.rescope(|namespace| namespace != "shop");
     assert_eq!(shown(second), (second, vec![]), "nothing has changed");
     channel.rescope(|_| true);
     assert_eq!(shown(second).1, [(false, true, 0)]);

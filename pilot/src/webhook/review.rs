@@ -1,14 +1,16 @@
 //! Pure. Decides whether the API server may store an object of the mesh, by the rules that `ostria apply` uses.
 //!
 //! The API server asks about one object at a time, so references that do not resolve are warnings: the objects that they
-//! name may follow. Kinds that this version does not support are allowed, since another control plane of the cluster may
-//! support them, with a warning that they have no effect here.
+//! name may follow. Istio's kinds that this version does not support are refused. If the cluster has an Istio, whose
+//! proxies may act on them, they get a warning that Ostria's proxies do not.
 
 use crate::catalog::Catalog;
+use crate::flow::Unsupported;
 use crate::validate::reference;
 use api::admission::{Request, Response};
 use api::resource::check::Report;
 use api::resource::document::{Problem, Refusal};
+use api::resource::kind::refused::Refused;
 use api::resource::kind::{KindLookup, known};
 use serde_json::Value;
 
@@ -26,13 +28,7 @@ pub(super) fn review(catalog: &Catalog, request: &Request) -> Response {
             request,
             format!("{kind} of {version} is not checked: this version of the kind is not known"),
         ),
-        KindLookup::Unserved(refused) if refused.descriptor.is_mesh() => {
-            let instead = refused.instead;
-            warn(
-                request,
-                format!("{kind} of {version} has no effect: it is not supported by Ostria; {instead}"),
-            )
-        }
+        KindLookup::Unserved(refused) if refused.is_of_istio() => unsupported(catalog, refused, request),
         _ => Response::allowed(&request.uid),
     }
 }
@@ -41,14 +37,30 @@ fn warn(request: &Request, warning: String) -> Response {
     Response { warnings: vec![warning], ..Response::allowed(&request.uid) }
 }
 
+fn unsupported(catalog: &Catalog, kind: &Refused, request: &Request) -> Response {
+    let object = named(request);
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    let refusal = Unsupported::new(kind, text("namespace"), text("name")).refusal();
+    let line = Problem::from(&refusal).line();
+    if keeps_spec(request) || catalog.has_istio() {
+        return warn(request, line);
+    }
+    Response::denied(&request.uid, line)
+}
+
+/// Whether the request changes something else than the `spec`: an object that was stored before this webhook existed can
+/// still be labelled, and lose its finalizers.
+fn keeps_spec(request: &Request) -> bool {
+    request.operation == "UPDATE" && request.object["spec"] == request.old_object["spec"]
+}
+
 fn judge(catalog: &Catalog, request: &Request) -> Response {
     let Report { errors, warnings } = reference::admit(catalog, &named(request));
     let lines = |refusals: &[Refusal]| refusals.iter().map(|r| Problem::from(r).line()).collect::<Vec<_>>();
     if errors.is_empty() {
         return Response { warnings: lines(&warnings), ..Response::allowed(&request.uid) };
     }
-    // An object that was stored before this webhook existed can still be labelled, and lose its finalizers.
-    if request.operation == "UPDATE" && request.object["spec"] == request.old_object["spec"] {
+    if keeps_spec(request) {
         return Response { warnings: lines(&errors), ..Response::allowed(&request.uid) };
     }
     Response::denied(&request.uid, message(&lines(&errors)))
@@ -149,8 +161,40 @@ spec: {hosts: [web], http: [{route: [{destination: {host: web}}]}]}
     }
 
     #[test]
+    fn a_kind_that_is_not_supported_is_refused_unless_an_istio_may_act_on_it() {
+        let policy = |spec: Value| {
+            json!({
+                "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+                "metadata": {"name": "deny"}, "spec": spec,
+            })
+        };
+        let create = request("CREATE", policy(json!({})));
+        let response = review(&Catalog::default(), &create);
+        assert!(!response.allowed);
+        let message = response.status.unwrap().message;
+        assert!(message.starts_with("AuthorizationPolicy shop/deny: kind: "), "{message}");
+        assert!(message.contains("no proxy of Ostria enforces"), "{message}");
+        let istio = "
+apiVersion: v1
+kind: Service
+metadata: {name: istiod-1-30, namespace: istio-system}
+spec: {clusterIP: 10.0.0.1, ports: [{port: 15012, name: https-dns}]}
+";
+        let response = review(&catalog(istio), &create);
+        assert!(
+            response.allowed && response.warnings[0].contains("no proxy of Ostria enforces"),
+            "{response:?}"
+        );
+        let update = |old: Value| Request { old_object: policy(old), ..request("UPDATE", policy(json!({}))) };
+        let response = review(&Catalog::default(), &update(json!({})));
+        assert!(response.allowed && response.warnings.len() == 1, "{response:?}");
+        assert!(!review(&Catalog::default(), &update(json!({"action": "DENY"}))).allowed);
+        assert!(review(&Catalog::default(), &request("DELETE", policy(json!({})))).allowed);
+    }
+
+    #[test]
     fn deletions_parts_and_kinds_of_others_are_allowed() {
-        let filter = object("EnvoyFilter", &json!({"anything": 1}));
+        let route = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "spec": 3});
         let of_another = json!({"apiVersion": "example.com/v1", "kind": "VirtualService", "spec": 3});
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": 3});
         let status = Request { sub_resource: Some("status".into()), ..request("UPDATE", routes(-1)) };
@@ -159,7 +203,7 @@ spec: {hosts: [web], http: [{route: [{destination: {host: web}}]}]}
             (request("DELETE", Value::Null), 0),
             (request("CONNECT", routes(-1)), 0),
             (status, 0),
-            (request("CREATE", filter), 1),
+            (request("CREATE", route), 0),
             (request("CREATE", of_another), 0),
             (request("CREATE", pod), 0),
             (request("CREATE", Value::Null), 0),

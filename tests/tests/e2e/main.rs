@@ -26,6 +26,7 @@ mod crowd;
 mod outage;
 mod permission;
 mod protocol;
+mod status;
 mod update;
 mod vanish;
 mod webhook;
@@ -79,6 +80,13 @@ const TESTS: &[Test] = &[
         Needs::Nothing,
         Has::Namespace,
         protocol::every_protocol,
+    ),
+    ("an_ingress_is_served_and_events_say_what_it_lacks", Needs::Nothing, Has::Shop, status::ingress),
+    (
+        "stored_objects_of_unsupported_kinds_say_that_they_have_no_effect",
+        Needs::Nothing,
+        Has::Namespace,
+        status::unsupported,
     ),
     (
         "mistakes_are_refused_and_what_worked_goes_on",

@@ -121,6 +121,4 @@ const SPARE: &[(&str, &str, &str)] = &[
     ("ostria-pilot", "create", "coordination.k8s.io/leases"),
     ("ostria-citadel", "create", "coordination.k8s.io/leases"),
     ("ostria-injector", "create", "coordination.k8s.io/leases"),
-    // The address of the gateway in Ingresses.
-    ("ostria-pilot", "patch", "networking.k8s.io/ingresses/status"),
 ];

@@ -139,6 +139,8 @@ async fn first<const N: usize>(
     loop {
         match obtain(authority, clients, None).await {
             Ok(first) => return first,
+            // The authority may start at the same time.
+            Err(error) if pause < QUIET => tracing::debug!(%error, "no certificate yet; trying again"),
             Err(error) => complain(error),
         }
         tokio::time::sleep(pause).await;
@@ -225,6 +227,8 @@ fn until_renewal(end: SystemTime) -> Duration {
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The pause between attempts from which on a failed one is a warning.
+const QUIET: Duration = Duration::from_secs(1);
 /// How often the roots file is checked. A client whose root is removed loses access within a second.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 

@@ -17,7 +17,7 @@ use super::envelope::spec;
 use super::strict::{self, Fault};
 use k8s_openapi::api::{apps, batch, core, discovery, networking};
 use kubernetes::{ingress, job, node, pod, service, workload};
-use refused::{REFUSED, Refused};
+use refused::{REFUSED, Refused, find};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
@@ -256,8 +256,7 @@ pub fn known(api_version: &str, kind: &str) -> KindLookup {
         let exists = served.versions().contains(&version);
         return if exists { KindLookup::Served(served) } else { KindLookup::WrongVersion(served) };
     }
-    let of_group = |known: &&Refused| known.descriptor.group == group && known.descriptor.kind == kind;
-    if let Some(refused) = REFUSED.iter().find(of_group) {
+    if let Some(refused) = find(group, kind) {
         return KindLookup::Unserved(refused);
     }
     Kind::all().find(|k| k.name() == kind).map_or(KindLookup::Unknown, KindLookup::WrongGroup)

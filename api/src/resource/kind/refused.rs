@@ -3,7 +3,9 @@
 //! that denies requests.
 
 use crate::resource::column::{AGE, Column};
-use crate::resource::descriptor::{Descriptor, GATEWAY, NETWORKING, SECURITY};
+use crate::resource::descriptor::{
+    Descriptor, GATEWAY, NETWORKING, NETWORKING_VERSIONS, SECURITY, SECURITY_VERSIONS,
+};
 
 /// A refused kind.
 #[derive(Debug)]
@@ -14,36 +16,75 @@ pub struct Refused {
     pub instead: &'static str,
 }
 
+impl Refused {
+    /// Whether Istio installs its definition in a cluster, so that objects of it can be stored there.
+    pub fn is_of_istio(&self) -> bool {
+        !self.descriptor.versions.is_empty()
+    }
+
+    /// Whether its objects exist to deny requests, so that a user who relies on one is not protected.
+    pub fn protects(&self) -> bool {
+        [DENIES, VERIFIES, PACKETS].contains(&self.instead)
+    }
+
+    /// Why a stored object of the kind has no effect.
+    pub fn reason(&self) -> String {
+        let Descriptor { kind, group, .. } = self.descriptor;
+        let effect = if self.protects() {
+            "no proxy of Ostria enforces the object"
+        } else {
+            "the object has no effect on proxies of Ostria"
+        };
+        format!("{kind} of {group} is not supported by this version of Ostria: {effect}")
+    }
+}
+
+/// The refused kinds whose definitions Istio installs.
+pub fn of_istio() -> impl Iterator<Item = &'static Refused> {
+    REFUSED.iter().filter(|kind| kind.is_of_istio())
+}
+
+/// The refused kind with these names.
+pub fn find(group: &str, kind: &str) -> Option<&'static Refused> {
+    REFUSED.iter().find(|known| known.descriptor.group == group && known.descriptor.kind == kind)
+}
+
 /// All known kinds that are refused.
 pub const REFUSED: &[Refused] = &[
-    known(NETWORKING, "WorkloadEntry", "workloadentries", &["we"], ENDPOINTS),
-    known(NETWORKING, "WorkloadGroup", "workloadgroups", &["wg"], ENDPOINTS),
+    known(NETWORKING, "WorkloadEntry", "workloadentries", &["we"], ENDPOINTS)
+        .in_versions(NETWORKING_VERSIONS),
+    known(NETWORKING, "WorkloadGroup", "workloadgroups", &["wg"], ENDPOINTS).in_versions(NETWORKING_VERSIONS),
     known(
         NETWORKING,
         "EnvoyFilter",
         "envoyfilters",
         &[],
         "use the fields of VirtualService, DestinationRule and the mesh's configuration",
-    ),
-    known(NETWORKING, "ProxyConfig", "proxyconfigs", &[], "annotate the pods with `proxy.istio.io/config`"),
+    )
+    .in_versions(&["v1alpha3"]),
+    known(NETWORKING, "ProxyConfig", "proxyconfigs", &[], "annotate the pods with `proxy.istio.io/config`")
+        .in_versions(&["v1beta1"]),
     Refused {
         descriptor: Descriptor {
             columns: &[Column::path("ACTION", ".spec.action", "Action for matching requests."), AGE],
+            versions: SECURITY_VERSIONS,
             ..known(SECURITY, "AuthorizationPolicy", "authorizationpolicies", &["ap"], DENIES).descriptor
         },
         instead: DENIES,
     },
-    known(SECURITY, "RequestAuthentication", "requestauthentications", &["ra"], VERIFIES),
+    known(SECURITY, "RequestAuthentication", "requestauthentications", &["ra"], VERIFIES)
+        .in_versions(SECURITY_VERSIONS),
     known(
         "telemetry.istio.io",
         "Telemetry",
         "telemetries",
         &["telemetry"],
         "set `accessLogFile` and `accessLogFormat` of the mesh's configuration; metrics need no setting",
-    ),
-    known("extensions.istio.io", "WasmPlugin", "wasmplugins", &[], FILTER),
-    known("extensions.istio.io", "ExtensionFilter", "extensionfilters", &[], FILTER),
-    known("extensions.istio.io", "TrafficExtension", "trafficextensions", &[], FILTER),
+    )
+    .in_versions(&["v1", "v1alpha1"]),
+    known(EXTENSIONS, "WasmPlugin", "wasmplugins", &[], FILTER).in_versions(&["v1alpha1"]),
+    known(EXTENSIONS, "ExtensionFilter", "extensionfilters", &[], FILTER).in_versions(&["v1alpha1"]),
+    known(EXTENSIONS, "TrafficExtension", "trafficextensions", &[], FILTER).in_versions(&["v1alpha1"]),
     known("authentication.istio.io", "Policy", "policies", &[], PEER),
     cluster("authentication.istio.io", "MeshPolicy", "meshpolicies", &[], PEER),
     known("rbac.istio.io", "ServiceRole", "serviceroles", &[], DENIES),
@@ -125,6 +166,7 @@ pub const REFUSED: &[Refused] = &[
     cluster(WEBHOOKS, "ValidatingAdmissionPolicy", "validatingadmissionpolicies", &[], CHECKED),
 ];
 
+const EXTENSIONS: &str = "extensions.istio.io";
 const WEBHOOKS: &str = "admissionregistration.k8s.io";
 
 const API_SERVER: &str = "leave it out: it is about a Kubernetes API server, which is not there";
@@ -144,6 +186,13 @@ const ROUTE: &str = "write a VirtualService";
 const VERIFIES: &str = "do not rely on it: nothing verifies tokens, so have the application verify them, and keep the object \
                         for a version that does";
 const VOLUME: &str = "use a volume of type emptyDir or hostPath";
+
+impl Refused {
+    const fn in_versions(self, versions: &'static [&'static str]) -> Self {
+        let Self { descriptor, instead } = self;
+        Self { descriptor: Descriptor { versions, ..descriptor }, instead }
+    }
+}
 
 const fn known(
     group: &'static str,
@@ -183,6 +232,28 @@ const fn cluster(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kinds_that_istio_installs_are_known_with_their_versions() {
+        let all: Vec<&str> = of_istio().map(|kind| kind.descriptor.kind).collect();
+        let expected = [
+            "WorkloadEntry",
+            "WorkloadGroup",
+            "EnvoyFilter",
+            "ProxyConfig",
+            "AuthorizationPolicy",
+            "RequestAuthentication",
+            "Telemetry",
+            "WasmPlugin",
+            "ExtensionFilter",
+            "TrafficExtension",
+        ];
+        assert_eq!(all, expected);
+        let protects = of_istio().filter(|kind| kind.protects()).map(|kind| kind.descriptor.kind);
+        assert_eq!(protects.collect::<Vec<_>>(), ["AuthorizationPolicy", "RequestAuthentication"]);
+        let reason = find(SECURITY, "AuthorizationPolicy").unwrap().reason();
+        assert!(reason.contains("no proxy of Ostria enforces"), "{reason}");
+    }
 
     #[test]
     fn advice_never_suggests_removing_a_policy_that_denies() {

@@ -37,14 +37,23 @@ pub async fn status(cluster: &Cluster, namespace: Option<&str>, now: i64) -> Res
     let lines = pods.items.iter().map(plain).filter(|pod| containers(pod).contains(&PROXY));
     let mut pods: Vec<PodLine> = lines.map(|pod| line(&pod, &identities, now)).collect();
     pods.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
-    let mut warnings: Vec<Problem> = Vec::new();
-    for warning in objects?.into_iter().flat_map(|(_, objects)| objects.warnings) {
-        // All replicas read the same objects.
-        if !warnings.contains(&warning) {
-            warnings.push(warning);
+    let (mut refused, mut warnings) = (Vec::new(), Vec::new());
+    for (_, objects) in objects? {
+        add(&mut refused, objects.refused);
+        add(&mut warnings, objects.warnings);
+    }
+    Ok(Status { pods, proxies: proxies?.into(), refused, warnings, control: control?, ..Status::default() })
+}
+
+/// Adds what another replica has said: all of them read the same objects.
+fn add(all: &mut Vec<Problem>, more: Vec<Problem>) {
+    for mut problem in more {
+        // Replicas may have read different versions.
+        problem.file.clear();
+        if !all.contains(&problem) {
+            all.push(problem);
         }
     }
-    Ok(Status { pods, proxies: proxies?.into(), warnings, control: control?, ..Status::default() })
 }
 
 /// Pilot's page of open streams.
@@ -65,6 +74,8 @@ struct Client {
 /// Pilot's page of objects.
 #[derive(Deserialize)]
 struct Objects {
+    #[serde(default)]
+    refused: Vec<Problem>,
     warnings: Vec<Problem>,
 }
 

@@ -223,3 +223,11 @@ livenessProbe:
 {{- end -}}
 {{- dict "list" $list | toJson -}}
 {{- end }}
+
+{{/* Istio's kinds that this version does not support, by group, as YAML. */}}
+{{- define "ostria.unsupported" -}}
+extensions.istio.io: [wasmplugins, extensionfilters, trafficextensions]
+networking.istio.io: [workloadentries, workloadgroups, envoyfilters, proxyconfigs]
+security.istio.io: [authorizationpolicies, requestauthentications]
+telemetry.istio.io: [telemetries]
+{{- end }}

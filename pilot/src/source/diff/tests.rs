@@ -26,7 +26,7 @@ fn facts(files: &mut Files, readings: Vec<(Arc<str>, Reading)>) -> Vec<String> {
             Fact::Readable(place) => format!("ok {place}"),
             Fact::Synced => "synced".into(),
             Fact::Refused(r) => format!("!{} {}", r.place, r.path),
-            Fact::Unparsable(..) => panic!("{fact:?} is of a cluster"),
+            Fact::Unparsable(..) | Fact::Unsupported(..) => panic!("{fact:?} is of a cluster"),
         })
         .collect()
 }
@@ -125,7 +125,11 @@ proptest! {
                 match fact {
                     Fact::Upsert(d) => { objects.insert(d.object.key.clone(), d); }
                     Fact::Delete(key) => { objects.remove(&key); }
-                    Fact::Readable(_) | Fact::Synced | Fact::Refused(_) | Fact::Unparsable(..) => {}
+                    Fact::Readable(_)
+                    | Fact::Synced
+                    | Fact::Refused(_)
+                    | Fact::Unparsable(..)
+                    | Fact::Unsupported(..) => {}
                 }
             }
             if malformed {

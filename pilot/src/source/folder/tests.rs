@@ -18,7 +18,7 @@ fn shown(facts: &[Fact]) -> Vec<String> {
             Fact::Delete(key) => format!("-{}", key.name),
             Fact::Readable(_) => "readable".into(),
             Fact::Synced => "synced".into(),
-            Fact::Unparsable(..) => panic!("{fact:?} is of a cluster"),
+            Fact::Unparsable(..) | Fact::Unsupported(..) => panic!("{fact:?} is of a cluster"),
             Fact::Refused(r) => format!("!{}", r.reason.split(':').next().unwrap_or_default()),
         })
         .collect()

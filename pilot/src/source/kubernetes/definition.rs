@@ -4,8 +4,9 @@
 //! asked when its definition appears or changes.
 
 use super::observed::Event;
-use super::watch;
 use super::watched::{self, WatchId};
+use super::{unsupported, watch};
+use crate::revision::Revision;
 use api::resource::kind::Kind;
 use kube::api::ApiResource;
 use kube::core::{DynamicObject, PartialObjectMeta};
@@ -13,6 +14,7 @@ use kube::runtime::watcher;
 use kube::{Api, Client};
 use kubernetes::client::reason;
 use kubernetes::follower::{Follower, Step};
+use kubernetes::served;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +22,8 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Watches all kinds of the mesh, until the receiver is dropped.
-pub(super) async fn follow(client: Client, events: Sender<Event>) {
+/// Watches all kinds of the mesh, until the receiver is dropped. `revision` reads them.
+pub(super) async fn follow(client: Client, revision: Revision, events: Sender<Event>) {
     let resource = ApiResource {
         group: "apiextensions.k8s.io".into(),
         version: "v1".into(),
@@ -29,7 +31,8 @@ pub(super) async fn follow(client: Client, events: Sender<Event>) {
         kind: "CustomResourceDefinition".into(),
         plural: "customresourcedefinitions".into(),
     };
-    let mut kinds = Kinds { client: client.clone(), events, running: BTreeMap::new() };
+    let unsupported = unsupported::Kinds::new(client.clone(), revision, events.clone());
+    let mut kinds = Kinds { client: client.clone(), events, running: BTreeMap::new(), unsupported };
     while !kinds.events.is_closed() {
         let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client.clone(), &resource);
         let mut follower = Follower::new(api, None, resource.kind.clone());
@@ -51,6 +54,7 @@ struct Kinds {
     client: Client,
     events: Sender<Event>,
     running: BTreeMap<Kind, Running>,
+    unsupported: unsupported::Kinds,
 }
 
 /// The task that watches a kind.
@@ -64,31 +68,30 @@ impl Kinds {
     async fn heed(
         &mut self,
         event: watcher::Event<PartialObjectMeta<DynamicObject>>,
-        listed: &mut BTreeSet<Kind>,
+        listed: &mut BTreeSet<String>,
     ) {
-        let kind = |object: &PartialObjectMeta<DynamicObject>| {
-            object.metadata.name.as_deref().and_then(watched::defined_by)
-        };
+        let name = |object: PartialObjectMeta<DynamicObject>| object.metadata.name.unwrap_or_default();
         match event {
             watcher::Event::Init => listed.clear(),
             watcher::Event::InitApply(object) => {
-                if let Some(kind) = kind(&object) {
-                    listed.insert(kind);
-                    self.start(kind);
-                }
+                let name = name(object);
+                self.start(&name);
+                listed.insert(name);
             }
             watcher::Event::InitDone => {
+                let listed = std::mem::take(listed);
+                self.unsupported.retain(&listed).await;
+                let listed: BTreeSet<Kind> =
+                    listed.iter().filter_map(|name| watched::defined_by(name)).collect();
                 for WatchId { kind, .. } in watched::mesh().filter(|id| !listed.contains(&id.kind)) {
                     self.stop(kind).await;
                 }
             }
-            watcher::Event::Apply(object) => {
-                if let Some(kind) = kind(&object) {
-                    self.start(kind);
-                }
-            }
+            watcher::Event::Apply(object) => self.start(&name(object)),
             watcher::Event::Delete(object) => {
-                if let Some(kind) = kind(&object) {
+                let name = name(object);
+                self.unsupported.stop(&name).await;
+                if let Some(kind) = watched::defined_by(&name) {
                     tracing::info!(%kind, "the definition was removed");
                     self.stop(kind).await;
                 }
@@ -104,7 +107,10 @@ impl Kinds {
         }
     }
 
-    fn start(&mut self, kind: Kind) {
+    /// A definition is installed, or has changed.
+    fn start(&mut self, definition: &str) {
+        self.unsupported.start(definition);
+        let Some(kind) = watched::defined_by(definition) else { return };
         if let Some(running) = self.running.get(&kind) {
             return running.changed.notify_one();
         }
@@ -163,18 +169,7 @@ async fn objects(client: Client, kind: Kind, changed: Arc<Notify>, events: Sende
 
 /// The first of the supported versions in which the API server serves a kind.
 async fn version(client: &Client, kind: Kind) -> Result<Option<&'static str>, kube::Error> {
-    for version in kind.versions() {
-        let group = kind.descriptor().api_version(version);
-        let served = match client.list_api_group_resources(&group).await {
-            Ok(served) => served.resources,
-            Err(kube::Error::Api(status)) if status.is_not_found() => continue,
-            Err(error) => return Err(error),
-        };
-        if served.iter().any(|resource| resource.name == kind.descriptor().plural) {
-            return Ok(Some(version));
-        }
-    }
-    Ok(None)
+    served::version(client, (kind.group(), kind.descriptor().plural), kind.versions()).await
 }
 
 const RETRY: Duration = Duration::from_secs(1);

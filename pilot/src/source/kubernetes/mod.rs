@@ -5,6 +5,8 @@
 //! kind has been listed: a cluster that is read in part would lack policies that are in force.
 
 mod definition;
+
+mod unsupported;
 mod watch;
 
 mod observed;
@@ -47,11 +49,11 @@ pub async fn run(cluster: Cluster, facts: Sender<Vec<Fact>>, waiting: Waiting) {
     let mut watches = JoinSet::new();
     let core = watched::core(&cluster.root_namespace, &cluster.config_map);
     let all = core.iter().map(|watched| watched.id).chain(watched::mesh());
-    let observed = Observed::new(&cluster.name, cluster.revision, all);
+    let observed = Observed::new(&cluster.name, cluster.revision.clone(), all);
     for watched in core {
         watches.spawn(watch::core(cluster.client.clone(), watched, send.clone()));
     }
-    watches.spawn(definition::follow(cluster.client, send));
+    watches.spawn(definition::follow(cluster.client, cluster.revision, send));
     collect(events, observed, &facts, &waiting).await;
 }
 

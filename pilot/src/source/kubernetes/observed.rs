@@ -29,6 +29,8 @@ pub(super) enum Event {
     Unserved(WatchId),
     /// An attempt to read its objects has failed, for this reason.
     Failed(WatchId, String),
+    /// Facts that need no comparison.
+    Facts(Vec<Fact>),
 }
 
 /// The objects that were reported.
@@ -99,6 +101,7 @@ impl Observed {
                     self.remove(|known| known.watch == watch && known.round != round, &mut facts);
                     self.complete(watch, &mut facts);
                 }
+                Event::Facts(more) => facts.extend(more),
                 Event::Failed(watch, reason) => {
                     self.waiting.entry(watch).and_modify(|known| *known = Some(reason));
                 }
@@ -206,6 +209,7 @@ mod tests {
                     format!("!{} {} {} {}", r.place, r.object, r.path, version.generation)
                 }
                 Fact::Refused(_) | Fact::Readable(_) => panic!("{fact:?} is of files"),
+                Fact::Unsupported(..) => panic!("{fact:?} is not compared"),
                 Fact::Synced => "synced".into(),
             })
             .collect();

@@ -76,8 +76,12 @@ impl Server {
     }
 
     fn install(&self, kind: &str) {
+        self.install_version(kind, "v1");
+    }
+
+    fn install_version(&self, kind: &str, version: &str) {
         let (plural, group) = kind.split_once('.').unwrap();
-        self.serve(&format!("/apis/{group}/v1/{plural}"));
+        self.serve(&format!("/apis/{group}/{version}/{plural}"));
         self.put(DEFINITIONS, kind, "");
     }
 
@@ -170,6 +174,9 @@ async fn expect(facts: &mut Receiver<Vec<Fact>>, expected: &[&str]) {
             Fact::Upsert(d) => format!("+{} {}", d.object.name(), d.object.labels["l"]),
             Fact::Delete(key) => format!("-{}", key.name),
             Fact::Synced => "synced".into(),
+            Fact::Unsupported(object, version) => {
+                format!("{}{} {}", if version.is_some() { '?' } else { '-' }, object.kind, object.name)
+            }
             Fact::Unparsable(..) | Fact::Refused(_) | Fact::Readable(_) => panic!("{fact:?}"),
         }));
     }
@@ -299,6 +306,35 @@ async fn a_definition_is_picked_up_when_installed_and_its_objects_go_with_it() {
     expect(&mut facts, &["+r 1"]).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn objects_of_unsupported_kinds_are_reported_while_their_definition_is_installed() {
+    let server = Server::new();
+    server.install_version(FILTERS, "v1alpha3");
+    let path = "/apis/networking.istio.io/v1alpha3/envoyfilters";
+    server.put(path, "f", "1");
+    let mut facts = start(&server);
+    expect(&mut facts, &["?EnvoyFilter f", "synced"]).await;
+    server.put(path, "f", "2");
+    expect_none(&mut facts).await;
+    server.put(path, "g", "1");
+    expect(&mut facts, &["?EnvoyFilter g"]).await;
+    server.delete(path, "f");
+    expect(&mut facts, &["-EnvoyFilter f"]).await;
+    server.delete(DEFINITIONS, FILTERS);
+    expect(&mut facts, &["-EnvoyFilter g"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unsupported_kind_that_cannot_be_listed_keeps_nobody_waiting() {
+    let server = Server::new();
+    server.install_version(FILTERS, "v1alpha3");
+    server.with("/apis/networking.istio.io/v1alpha3/envoyfilters", |of| of.refuses = Some(403));
+    let mut facts = start(&server);
+    expect(&mut facts, &["synced"]).await;
+    expect_none(&mut facts).await;
+}
+
+const FILTERS: &str = "envoyfilters.networking.istio.io";
 const NAMESPACES: &str = "/api/v1/namespaces";
 const NODES: &str = "/api/v1/nodes";
 const INGRESSES: &str = "/apis/networking.k8s.io/v1/ingresses";

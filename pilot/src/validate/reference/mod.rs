@@ -5,6 +5,7 @@
 //! change breaks is a warning: the user may intend to repair it next.
 
 mod credential;
+mod gateway;
 mod ingress;
 mod missed;
 
@@ -155,7 +156,10 @@ fn broken(catalog: &Catalog, key: &Key, item: &Item, place: &Place) -> Found {
         Item::Gateway(gateway) if catalog.workloads().all(|w| !selects(&gateway.selector, &w.labels)) => {
             finder.warn("spec.selector", "selects no pod".into(), "correct it, or start a gateway");
         }
-        Item::Gateway(gateway) => finder.gateway_secrets(gateway),
+        Item::Gateway(gateway) => {
+            finder.gateway_ports(gateway);
+            finder.gateway_secrets(gateway);
+        }
         Item::Ingress(ingress) => finder.ingress(ingress),
         Item::Mesh(mesh) => finder.root_namespace(mesh),
         Item::PeerAuthentication(policy) => finder.policy_ports(policy),
@@ -190,7 +194,7 @@ impl Finder<'_> {
     /// Warns if the mesh does not know its own gateways and policies.
     fn root_namespace(&mut self, mesh: &Mesh) {
         let root = &mesh.root_namespace;
-        if !self.catalog.discovers(&Key::new(Kind::Service, root, "")) {
+        if !self.catalog.discovers(root) {
             let reason = format!(
                 "do not select the root namespace {root}: its gateways and its policies are not known"
             );

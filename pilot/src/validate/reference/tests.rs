@@ -256,3 +256,17 @@ fn a_secret_of_a_destination_rule_is_read_in_the_namespace_of_the_gateways() {
          web.default.svc.cluster.local fail"
     );
 }
+
+#[test]
+fn ports_of_a_gateway_are_those_of_its_service() {
+    let gateway = |number: u16| {
+        format!(
+            "{{selector: {{app: web}}, servers: [{{port: {{number: {number}, name: p, protocol: HTTP}}, hosts: ['*']}}]}}"
+        )
+    };
+    let hosts = "tcp.default.svc.cluster.local, web.default.svc.cluster.local";
+    let missing = format!(
+        "spec.servers[0].port.number: 8443 is not a port of {hosts}: only clients of the pods' addresses reach it"
+    );
+    check_table("Gateway", &[(&gateway(80), ""), (&gateway(8080), ""), (&gateway(8443), &missing)]);
+}
