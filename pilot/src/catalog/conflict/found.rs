@@ -23,6 +23,12 @@ impl Conflicts {
             next: next.to_owned(),
         });
     }
+
+    /// The warnings, by object and field.
+    pub(super) fn sorted(mut self) -> Vec<Refusal> {
+        self.0.sort_by(|a, b| (&a.key, &a.path, &a.reason).cmp(&(&b.key, &b.path, &b.reason)));
+        self.0
+    }
 }
 
 /// The winner and why it wins, as the subject of a sentence: `Sidecar shop/a, which is older,`.

@@ -18,6 +18,7 @@ mod found;
 
 use super::Catalog;
 use api::resource::document::Refusal;
+use api::resource::kind::Kind;
 use found::Conflicts;
 
 impl Catalog {
@@ -25,16 +26,36 @@ impl Catalog {
     /// Sorted by object and field; the place in the file is not set.
     pub fn conflicts(&self) -> Vec<Refusal> {
         let mut found = Conflicts::default();
-        policy::find(self, &mut found);
-        route::find(self, &mut found);
-        delegation::find(self, &mut found);
-        rule::find(self, &mut found);
-        gateway::find(self, &mut found);
-        service::find(self, &mut found);
-        address::find(self, &mut found);
-        inbound::find(self, &mut found);
-        found.0.sort_by(|a, b| (&a.key, &a.path, &a.reason).cmp(&(&b.key, &b.path, &b.reason)));
-        found.0
+        self.find_among_rules(&mut found);
+        self.find_among_services(&mut found);
+        found.sorted()
+    }
+
+    /// The same, of objects of one kind. The webhook asks with each review, so services and their pods, of which there
+    /// are thousands, are compared only if the kind declares services.
+    pub fn conflicts_of(&self, kind: Kind) -> Vec<Refusal> {
+        let mut found = Conflicts::default();
+        if matches!(kind, Kind::Service | Kind::ServiceEntry) {
+            self.find_among_services(&mut found);
+        } else {
+            self.find_among_rules(&mut found);
+        }
+        found.0.retain(|refusal| refusal.key.as_ref().is_some_and(|key| key.kind == kind));
+        found.sorted()
+    }
+
+    fn find_among_rules(&self, found: &mut Conflicts) {
+        policy::find(self, found);
+        route::find(self, found);
+        delegation::find(self, found);
+        rule::find(self, found);
+        gateway::find(self, found);
+    }
+
+    fn find_among_services(&self, found: &mut Conflicts) {
+        service::find(self, found);
+        address::find(self, found);
+        inbound::find(self, found);
     }
 }
 

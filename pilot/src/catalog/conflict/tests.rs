@@ -4,6 +4,7 @@ use crate::catalog::Change;
 use crate::catalog::tests::catalog;
 use crate::validate;
 use api::resource::document::Key;
+use api::resource::kind::Kind;
 use api::resource::parse;
 
 /// An object as `group kind namespace/name@year spec`.
@@ -31,7 +32,12 @@ fn pod(place: &str, address: &str, labels: &str) -> String {
 
 /// The warnings about these objects, as `namespace/name path reason`.
 fn conflicts(objects: &[String]) -> Vec<String> {
-    let found = catalog(&objects.concat()).conflicts();
+    let catalog = catalog(&objects.concat());
+    let found = catalog.conflicts();
+    // Asked kind by kind, the same are found.
+    let mut by_kind: Vec<_> = Kind::all().flat_map(|kind| catalog.conflicts_of(kind)).collect();
+    by_kind.sort_by(|a, b| (&a.key, &a.path, &a.reason).cmp(&(&b.key, &b.path, &b.reason)));
+    assert_eq!(by_kind, found);
     let line = |r: &api::resource::document::Refusal| {
         let key = r.key.as_ref().unwrap();
         format!("{}/{} {}: {}", key.namespace, key.name, r.path, r.reason)
@@ -269,7 +275,7 @@ fn a_conflict_ends_when_the_winner_is_deleted() {
     let wide = "{mtls: {mode: STRICT}}";
     let both = catalog(&[peers("shop/a", wide), peers("shop/b", wide)].concat());
     assert_eq!(both.conflicts().len(), 1);
-    let key = Key::new(api::resource::kind::Kind::PeerAuthentication, "shop", "a");
+    let key = Key::new(Kind::PeerAuthentication, "shop", "a");
     assert_eq!(both.apply(vec![Change::Delete(key)]).0.conflicts(), []);
 }
 

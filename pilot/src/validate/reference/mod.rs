@@ -60,7 +60,7 @@ pub fn check(catalog: &Catalog, proposed: &[Given]) -> Report {
                 }
             }
         }
-        let (lost, others): (Vec<Refusal>, Vec<Refusal>) = conflicts(&next, &places);
+        let (lost, others): (Vec<Refusal>, Vec<Refusal>) = placed(next.conflicts(), &places);
         report.warnings.extend(lost);
         let before: HashSet<Refusal> = warnings(catalog).into_iter().collect();
         let harmed = others.into_iter().chain(references(&next)).filter(|refusal| {
@@ -93,7 +93,8 @@ pub fn admit(catalog: &Catalog, proposed: &serde_json::Value) -> Report {
         let (next, _) = catalog.apply(changes);
         let found = next.item(&key).map(|item| broken(&next, &key, item, &place));
         report.warnings.extend(found.into_iter().flatten().map(|(_, refusal)| refusal));
-        report.warnings.extend(conflicts(&next, &HashMap::from([(key, place)])).0);
+        let lost = next.conflicts_of(key.kind);
+        report.warnings.extend(placed(lost, &HashMap::from([(key, place)])).0);
         report.warnings.sort_by(|a, b| a.path.cmp(&b.path));
     }
     report
@@ -112,14 +113,14 @@ fn dated(catalog: &Catalog, object: Arc<Object>) -> Arc<Object> {
 /// Sorts after every timestamp.
 const YOUNGEST: &str = "~";
 
-/// The conflicts of a catalog, split into those of objects with a place in `places` and the others.
-fn conflicts(catalog: &Catalog, places: &HashMap<Key, Place>) -> (Vec<Refusal>, Vec<Refusal>) {
+/// Conflicts, split into those of objects with a place in `places` and the others.
+fn placed(conflicts: Vec<Refusal>, places: &HashMap<Key, Place>) -> (Vec<Refusal>, Vec<Refusal>) {
     let known = |refusal: &Refusal| refusal.key.as_ref().and_then(|key| places.get(key)).cloned();
-    let placed = catalog.conflicts().into_iter().map(|refusal| match known(&refusal) {
+    let all = conflicts.into_iter().map(|refusal| match known(&refusal) {
         Some(place) => Refusal { place, ..refusal },
         None => refusal,
     });
-    placed.partition(|refusal| known(refusal).is_some())
+    all.partition(|refusal| known(refusal).is_some())
 }
 
 /// The warnings about objects in combination: conflicts, and unresolved references.
