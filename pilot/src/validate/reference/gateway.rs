@@ -7,12 +7,13 @@ use crate::catalog::visibility::selects;
 use std::collections::BTreeSet;
 
 impl Finder<'_> {
-    /// Warns of ports that no Service of the selected pods has. Without any Service, the pods are reached in another way.
+    /// Warns of ports that no Service of the selected pods has. Without any Service, the pods are reached in another way;
+    /// a Gateway that names its Services is made for them.
     pub(super) fn gateway_ports(&mut self, gateway: &Gateway) {
         let pods =
             self.catalog.workloads().filter(|pod| selects(&gateway.selector, &pod.labels) && !pod.finished);
         let targets: Vec<_> = pods.flat_map(|pod| self.catalog.gateway_targets(pod)).collect();
-        if targets.is_empty() {
+        if targets.is_empty() || gateway.services.is_some() {
             return;
         }
         for (i, server) in gateway.servers.iter().enumerate() {
