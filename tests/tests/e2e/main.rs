@@ -95,7 +95,6 @@ const TESTS: &[Test] = &[
         webhook::mistakes_are_refused,
     ),
     ("every_kind_of_workload_calls_and_is_called", Needs::Nothing, Has::Namespace, workload::every_kind),
-    ("a_namespace_that_is_deleted_under_load_harms_no_other", Needs::Nothing, Has::Shop, vanish::namespace),
     ("many_pods_at_once_get_their_sidecars", Needs::Nothing, Has::Namespace, crowd::many_pods),
     (
         "a_job_that_is_due_runs_and_ends_beside_its_sidecar",
@@ -103,6 +102,7 @@ const TESTS: &[Test] = &[
         Has::Namespace,
         workload::scheduled,
     ),
+    ("a_namespace_that_is_deleted_under_load_harms_no_other", Needs::Nothing, Has::All, vanish::namespace),
     (
         "a_stored_object_that_would_be_refused_harms_no_other",
         Needs::Nothing,

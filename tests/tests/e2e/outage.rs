@@ -58,18 +58,24 @@ pub(crate) fn of_the_api_server() {
     shop::open();
     let away = number("E2E_OUTAGE", 60);
     let customers = shop::customers("outage", Until::Stopped);
-    // Its pod finds no API server that would confirm its token, or hand it its volumes.
+    // The pod waits for its node. A kubelet that knew it already would try to mount its token, and after an outage of a
+    // minute wait for another one before it tries again.
+    let scheduler = Stopped::kill("scheduler");
     must(&["-n", NAMESPACE, "scale", "deployment/details-v1", "--replicas=2"]);
-    let stopped = ["apiserver", "controller-manager", "scheduler"].map(Stopped::kill);
+    wait::until("the pod is created", CHANGE, || match cluster::pods(NAMESPACE, "app=details").len() {
+        2 => Ok(()),
+        other => Err(other.to_string()),
+    });
+    let [server, controllers] = ["apiserver", "controller-manager"].map(Stopped::kill);
     wait::pause(Duration::from_secs(away));
     assert!(
         kubectl(&["--request-timeout=2s", "get", "--raw", "/readyz"]).is_err(),
         "the API server is not away"
     );
-    let [server, others @ ..] = stopped;
     server.start();
     wait::until("the API server is back", START, || kubectl(&["get", "--raw", "/readyz"]));
-    others.into_iter().for_each(Stopped::start);
+    controllers.start();
+    scheduler.start();
     until_the_node_is_ready();
     until_settled(NAMESPACE);
     until_settled(SYSTEM);

@@ -1,6 +1,8 @@
 //! The roles of the control plane against the API server's audit log: what it was refused, and what it never used.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::Path;
 
 use serde_json::Value;
 use tests::wait;
@@ -23,9 +25,8 @@ struct Permission {
 /// No call of ours was denied since the last upgrade, and every permission was used since the cluster booted.
 pub(crate) fn least_privilege() {
     mesh::ready();
-    let log = wait::until("the audit log can be read", CHANGE, || {
-        std::fs::read_to_string(setting(LOG)).map_err(|error| error.to_string())
-    });
+    let log =
+        wait::until("the audit log can be read", CHANGE, || all_of(&setting(LOG)).map_err(|e| e.to_string()));
     let since = mesh::since();
     let calls: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let prefix = format!("system:serviceaccount:{SYSTEM}:");
@@ -46,6 +47,22 @@ pub(crate) fn least_privilege() {
     let unused: Vec<Permission> =
         granted().into_iter().filter(|one| !used.contains(one) && !is_spare(one)).collect();
     assert!(unused.is_empty(), "permissions that nothing used: {unused:#?}");
+}
+
+/// A log with its older parts: the API server continues in a new file when one is large, and puts the time before the old
+/// one's extension.
+fn all_of(log: &str) -> std::io::Result<String> {
+    let log = Path::new(log);
+    let text = |part: Option<&OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let (stem, extension) = (text(log.file_stem()), text(log.extension()));
+    let mut all = String::new();
+    for file in std::fs::read_dir(log.parent().unwrap_or(Path::new(".")))? {
+        let path = file?.path();
+        if text(path.file_stem()).starts_with(&stem) && text(path.extension()) == extension {
+            all += &std::fs::read_to_string(path)?;
+        }
+    }
+    Ok(all)
 }
 
 /// What a call needs: a rule without names, or one for its object.
