@@ -27,7 +27,12 @@ fn review(protocol: &str) -> Vec<u8> {
         "apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "g", "namespace": "shop"},
         "spec": {"selector": {"app": "g"}, "servers": [server]},
     });
-    let request = json!({"uid": "7", "operation": "CREATE", "namespace": "shop", "object": object});
+    review_of(&object)
+}
+
+fn review_of(object: &Value) -> Vec<u8> {
+    let namespace = &object["metadata"]["namespace"];
+    let request = json!({"uid": "7", "operation": "CREATE", "namespace": namespace, "object": object});
     json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request})
         .to_string()
         .into()
@@ -51,6 +56,18 @@ async fn reviews_are_answered_with_the_field_and_counted() {
         );
     }
     assert_eq!((webhook.metrics.validation_passed.get(), webhook.metrics.validation_failed.get()), (1, 1));
+}
+
+#[tokio::test]
+async fn the_object_of_the_trial_is_refused_in_the_words_that_the_trial_looks_for() {
+    let trial = kubernetes::registration::trial::validation("mesh", "");
+    let object = serde_json::to_value(&trial.object).unwrap();
+    let (_, body) = post(&webhook(1), "application/json", review_of(&object)).await;
+    let response = &serde_json::from_slice::<Value>(&body).unwrap()["response"];
+    // The API server passes the webhook's message on after its own words.
+    let message =
+        format!("denied the request: {}", response["status"]["message"].as_str().unwrap_or_default());
+    assert!(trial.marks.iter().all(|mark| message.contains(mark)), "{message}");
 }
 
 #[tokio::test]

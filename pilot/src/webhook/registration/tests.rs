@@ -143,7 +143,7 @@ impl Drop for Running {
 }
 
 const REFUSED: &str = "admission webhook \"validation.istio.io\" denied the request: Gateway \
-                       mesh/ostria-pilot-self-test: spec.servers[0].port.protocol: `INVALID-SELF-TEST` is not known";
+                       mesh/ostria-pilot-self-test: spec.servers[0].port.protocol: MONGO is not supported";
 const ONE: &str = "b25l";
 const TWO: &str = "dHdv";
 
@@ -171,10 +171,8 @@ async fn the_webhook_is_required_once_it_has_refused_and_stays_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_does_not_refuse_is_not_required() {
-    let foreign =
-        "admission webhook \"validation.istio.io\" denied the request: invalid protocol INVALID-SELF-TEST";
-    let schema =
-        "Gateway \"ostria-pilot-self-test\" is invalid: protocol: Unsupported value: \"INVALID-SELF-TEST\"";
+    let foreign = "admission webhook \"validation.istio.io\" denied the request: invalid protocol MONGO";
+    let schema = "Gateway \"ostria-pilot-self-test\" is invalid: protocol: Unsupported value: \"MONGO\"";
     for refusal in ["", foreign, schema, "the server could not find the requested resource"] {
         let running = Running::new(true, refusal);
         tokio::time::sleep(Duration::from_secs(300)).await;
