@@ -91,7 +91,10 @@ mod tests {
     fn refused(object: &Value) -> (u16, Value) {
         let name = object["metadata"]["name"].as_str().unwrap();
         let protocol = object["spec"]["servers"][0]["port"]["protocol"].as_str().unwrap();
-        fake::refusal(422, &format!("admission webhook denied the request: {name}: {protocol}"))
+        fake::refusal(
+            422,
+            &format!("admission webhook denied the request: {name}: {protocol} is not supported"),
+        )
     }
 
     fn injected(pod: &Value) -> (u16, Value) {
