@@ -91,10 +91,8 @@ mod tests {
     fn refused(object: &Value) -> (u16, Value) {
         let name = object["metadata"]["name"].as_str().unwrap();
         let protocol = object["spec"]["servers"][0]["port"]["protocol"].as_str().unwrap();
-        fake::refusal(
-            422,
-            &format!("admission webhook denied the request: {name}: {protocol} is not supported"),
-        )
+        let reason = format!("{name}: spec.servers[0].port.protocol: {protocol} is not supported");
+        fake::refusal(422, &format!("admission webhook denied the request: {reason}"))
     }
 
     fn injected(pod: &Value) -> (u16, Value) {
