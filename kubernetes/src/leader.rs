@@ -61,6 +61,20 @@ pub async fn run(client: Client, election: Election, leads: watch::Sender<bool>,
     }
 }
 
+/// Does `work` whenever `leads` is true, anew in each term. Work is dropped when its term ends. Returns when work returns by
+/// itself, since there is nothing more to do then, or when the election has ended.
+pub async fn in_each_term<W: Future<Output = ()>>(
+    mut leads: watch::Receiver<bool>,
+    mut work: impl FnMut() -> W,
+) {
+    while leads.wait_for(|leads| *leads).await.is_ok() {
+        tokio::select! {
+            () = work() => return,
+            _ = leads.wait_for(|leads| !*leads) => {}
+        }
+    }
+}
+
 struct Candidate {
     api: Api<Lease>,
     election: Election,

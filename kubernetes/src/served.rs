@@ -1,5 +1,6 @@
-//! Asks an API server in which version it serves a kind.
+//! Asks an API server in which version it serves a kind, and names the resource of a kind in a version.
 
+use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, Error};
 
 /// The first of these versions of a group in which the API server serves the kind with this plural.
@@ -20,6 +21,11 @@ pub async fn version(
         }
     }
     Ok(None)
+}
+
+/// The resource of a kind in a version of its group.
+pub fn resource((group, version): (&str, &str), (kind, plural): (&str, &str)) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }
 
 #[cfg(test)]

@@ -43,6 +43,16 @@ impl Revision {
     }
 }
 
+/// The revision in the name of a control plane's Service or service account, which is `base` or `base-revision`.
+pub fn in_name<'a>(name: &'a str, base: &str) -> Option<&'a str> {
+    match name.strip_prefix(base)? {
+        "" => Some(DEFAULT),
+        rest => rest.strip_prefix('-').filter(|revision| !revision.is_empty()),
+    }
+}
+
+/// The name of the Service of Istio's control plane.
+pub const ISTIOD: &str = "istiod";
 /// The name of the revision that has none.
 pub const DEFAULT: &str = "default";
 
@@ -74,5 +84,12 @@ mod tests {
             (suffix(""), suffix("default"), suffix("canary")),
             (String::new(), String::new(), "-canary".into())
         );
+    }
+
+    #[test]
+    fn names_of_other_objects_name_no_revision() {
+        let found =
+            ["istiod", "istiod-1-24", "istiod-", "istiodx", "other"].map(|name| in_name(name, ISTIOD));
+        assert_eq!(found, [Some("default"), Some("1-24"), None, None, None]);
     }
 }

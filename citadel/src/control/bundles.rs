@@ -14,6 +14,7 @@ use kube::runtime::watcher::Event;
 use kube::{Api, Client};
 use kubernetes::client::reason;
 use kubernetes::follower::{self, Reported};
+use kubernetes::leader;
 use kubernetes::mirror::Mirror;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,16 +26,11 @@ use tokio::time::Instant;
 pub async fn run(
     client: Client,
     root: watch::Receiver<Arc<Root>>,
-    mut leads: watch::Receiver<bool>,
+    leads: watch::Receiver<bool>,
     settings: Settings,
 ) {
-    while leads.wait_for(|leads| *leads).await.is_ok() {
-        let keeper = Keeper::new(client.clone(), root.clone(), settings.clone());
-        tokio::select! {
-            () = keeper.run() => {}
-            _ = leads.wait_for(|leads| !leads) => {}
-        }
-    }
+    let keep = || Keeper::new(client.clone(), root.clone(), settings.clone()).run();
+    leader::in_each_term(leads, keep).await;
 }
 
 /// Which bundles are kept.

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, LogParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use kubernetes::client::reason;
+use kubernetes::served;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -60,13 +61,8 @@ pub async fn finding(client: &Client, plane: &Plane, image: Option<String>, pati
 /// Creates the pods, waits for the client's end, and returns the identity by which the server knew it.
 async fn call(client: &Client, namespace: &str, image: &Image) -> Result<String, String> {
     let strict = json!({"spec": {"mtls": {"mode": "STRICT"}}, "metadata": {"name": "strict"}});
-    let resource = ApiResource {
-        group: "security.istio.io".to_owned(),
-        version: "v1".to_owned(),
-        api_version: "security.istio.io/v1".to_owned(),
-        kind: "PeerAuthentication".to_owned(),
-        plural: "peerauthentications".to_owned(),
-    };
+    let names = ("PeerAuthentication", "peerauthentications");
+    let resource = served::resource(("security.istio.io", "v1"), names);
     let policies = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
     let mut policy = DynamicObject::new("strict", &resource);
     policy.data = strict;

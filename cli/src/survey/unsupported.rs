@@ -3,7 +3,7 @@
 use api::resource::kind::refused::{Refused, find, of_istio};
 use futures_util::StreamExt;
 use futures_util::stream;
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client};
 use kubernetes::client::reason;
 use kubernetes::served;
@@ -68,14 +68,7 @@ async fn gateways(client: &Client) -> Result<Vec<String>, kube::Error> {
 }
 
 fn api(client: &Client, (group, plural): (&str, &str), version: &str, kind: &str) -> Api<DynamicObject> {
-    let resource = ApiResource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        api_version: format!("{group}/{version}"),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-    };
-    Api::all_with(client.clone(), &resource)
+    Api::all_with(client.clone(), &served::resource((group, version), (kind, plural)))
 }
 
 fn full_name(metadata: &kube::core::ObjectMeta) -> String {

@@ -7,6 +7,7 @@ use crate::client::reason;
 use crate::follower::{self, Reported};
 use crate::registration::patch::{Step, step};
 use crate::registration::trial::Trial;
+use crate::served;
 use futures_util::StreamExt;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::runtime::watcher::Event;
@@ -47,13 +48,7 @@ impl Kind {
             Self::Mutating => ("MutatingWebhookConfiguration", "mutatingwebhookconfigurations"),
             Self::Validating => ("ValidatingWebhookConfiguration", "validatingwebhookconfigurations"),
         };
-        ApiResource {
-            group: "admissionregistration.k8s.io".to_owned(),
-            version: "v1".to_owned(),
-            api_version: "admissionregistration.k8s.io/v1".to_owned(),
-            kind: kind.to_owned(),
-            plural: plural.to_owned(),
-        }
+        served::resource(("admissionregistration.k8s.io", "v1"), (kind, plural))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A trial of a webhook that validates objects: one that it must refuse. Pilot requires its webhook once the trial has
 //! succeeded, and `ostria check` repeats it.
 
+use crate::served;
 use kube::api::{Api, ApiResource, DynamicObject, PostParams};
 use kube::{Client, Error};
 use serde_json::json;
@@ -31,23 +32,13 @@ impl Trial {
 /// plane in this namespace, of this revision (empty for the one without).
 pub fn validation(namespace: &str, revision: &str) -> Trial {
     let server = json!({"port": {"number": 80, "name": "http", "protocol": INVALID}, "hosts": ["*"]});
-    let resource = gateways();
+    let resource = served::resource(("networking.istio.io", "v1"), ("Gateway", "gateways"));
     let mut object = DynamicObject::new(TEST_NAME, &resource);
     object.metadata.namespace = Some(namespace.to_owned());
     let revision = if revision.is_empty() { "default" } else { revision };
     object.metadata.labels = Some([("istio.io/rev".to_owned(), revision.to_owned())].into());
     object.data = json!({"spec": {"selector": {"app": TEST_NAME}, "servers": [server]}});
     Trial { resource, object, marks: &MARKS }
-}
-
-fn gateways() -> ApiResource {
-    ApiResource {
-        group: "networking.istio.io".to_owned(),
-        version: "v1".to_owned(),
-        api_version: "networking.istio.io/v1".to_owned(),
-        kind: "Gateway".to_owned(),
-        plural: "gateways".to_owned(),
-    }
 }
 
 /// Whether the API server has refused the trial's object by this webhook; or why not.

@@ -43,6 +43,7 @@ pub mod workload;
 pub mod node;
 pub mod visibility;
 
+use crate::revision::{ISTIOD, in_name};
 use api::resource::document::Key;
 use api::resource::kind::Kind;
 use api::resource::mesh_config;
@@ -161,10 +162,7 @@ impl Catalog {
         let mut services =
             [&self.items, &self.outside].into_iter().flat_map(|of| index::of_kind(of, Kind::Service));
         services.any(|item| match item {
-            Item::Service(service) => {
-                let name = &service.origin.name;
-                name == "istiod" || name.starts_with("istiod-")
-            }
+            Item::Service(service) => in_name(&service.origin.name, ISTIOD).is_some(),
             _ => false,
         })
     }

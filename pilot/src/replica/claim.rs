@@ -5,11 +5,11 @@
 //! injection, else to the default revision. If no control plane in the cluster has that name, the default revision writes,
 //! or without it the first one by name. Nothing is written to what belongs to Istio.
 
-use super::find::{self, revision};
+use super::find;
 use crate::catalog::Catalog;
 use crate::catalog::service::Registry;
 use crate::catalog::visibility::Labels;
-use crate::revision::{DEFAULT, Revision};
+use crate::revision::{DEFAULT, ISTIOD, Revision, in_name};
 use api::resource::verdict::REVISION;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,10 +36,10 @@ impl Claims {
             catalog.namespaces().filter_map(|(name, labels)| Some((name.clone(), chosen(labels)?)));
         Self {
             own: own.clone(),
-            pilots: accounts.filter_map(|account| revision(account, find::NAME)).map(str::to_owned).collect(),
+            pilots: accounts.filter_map(|account| in_name(account, find::NAME)).map(str::to_owned).collect(),
             tags: names,
             istiods: istiods
-                .filter_map(|service| revision(&service.name, ISTIOD))
+                .filter_map(|service| in_name(&service.name, ISTIOD))
                 .map(str::to_owned)
                 .collect(),
             namespaces: namespaces.collect(),
@@ -68,7 +68,6 @@ fn chosen(labels: &Labels) -> Option<String> {
 }
 
 const INJECTION: &str = "istio-injection";
-const ISTIOD: &str = "istiod";
 
 #[cfg(test)]
 mod tests {
@@ -114,6 +113,18 @@ kind: Namespace
 metadata: {name: gone, labels: {istio.io/rev: gone}}
 ";
 
+    /// Objects, as `label/namespace`.
+    const ALL: [&str; 8] = [
+        "/plain",
+        "/enabled",
+        "/canary",
+        "/stable",
+        "/gone",
+        "canary/plain",
+        "stable/plain",
+        "default/canary",
+    ];
+
     /// What each of the revisions writes, as `label/namespace`, if `stable` is a tag of `canary`.
     fn check(cluster: &[String], revisions: &[(&str, &[&str])]) {
         let text = [&[NAMESPACES.to_owned()], cluster].concat().concat();
@@ -126,17 +137,7 @@ metadata: {name: gone, labels: {istio.io/rev: gone}}
             let names =
                 others.flat_map(|other| other.names().map(str::to_owned).collect::<Vec<_>>()).collect();
             let claims = Claims::new(&catalog, "istio-system", &own, names);
-            let all = [
-                "/plain",
-                "/enabled",
-                "/canary",
-                "/stable",
-                "/gone",
-                "canary/plain",
-                "stable/plain",
-                "default/canary",
-            ];
-            let found = all.into_iter().filter(|one| {
+            let found = ALL.into_iter().filter(|one| {
                 let (label, namespace) = one.split_once('/').unwrap();
                 claims.includes(label, namespace)
             });
@@ -151,18 +152,8 @@ metadata: {name: gone, labels: {istio.io/rev: gone}}
         check(&[pilot(""), pilot("-canary")], &[("", &of_default), ("canary", &of_canary)]);
         let third = [pilot(""), pilot("-canary"), pilot("-beta")];
         check(&third, &[("", &of_default), ("canary", &of_canary), ("beta", &[])]);
-        let all = [
-            "/plain",
-            "/enabled",
-            "/canary",
-            "/stable",
-            "/gone",
-            "canary/plain",
-            "stable/plain",
-            "default/canary",
-        ];
-        check(&[pilot("")], &[("", &all)]);
-        check(&[pilot("-canary")], &[("canary", &all)]);
+        check(&[pilot("")], &[("", &ALL)]);
+        check(&[pilot("-canary")], &[("canary", &ALL)]);
         // Without the default revision, the first by name writes what belongs to nobody.
         check(&[pilot("-canary"), pilot("-beta")], &[("canary", &of_canary), ("beta", &of_default)]);
     }
@@ -174,12 +165,5 @@ metadata: {name: gone, labels: {istio.io/rev: gone}}
         let others =
             ["/plain", "/enabled", "/canary", "/stable", "canary/plain", "stable/plain", "default/canary"];
         check(&[pilot("-canary"), istiod("-gone")], &[("canary", &others)]);
-    }
-
-    #[test]
-    fn names_of_other_objects_name_no_revision() {
-        let found =
-            ["istiod", "istiod-1-24", "istiod-", "istiodx", "other"].map(|name| revision(name, ISTIOD));
-        assert_eq!(found, [Some("default"), Some("1-24"), None, None, None]);
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::catalog::Catalog;
 use crate::catalog::service::Registry;
-use crate::revision::DEFAULT;
+use crate::revision;
 use api::identity::SpiffeId;
 use api::model::endpoint::{EndpointAddress, Health};
 use std::collections::BTreeMap;
@@ -35,15 +35,7 @@ pub fn is_replica(identity: &SpiffeId, root: &str) -> bool {
 
 /// Whether a Service or service account is pilot's, of any revision.
 fn is_pilot(name: &str) -> bool {
-    revision(name, NAME).is_some()
-}
-
-/// The revision in the name of a control plane's Service or service account, which is `base` or `base-revision`.
-pub(super) fn revision<'a>(name: &'a str, base: &str) -> Option<&'a str> {
-    match name.strip_prefix(base)? {
-        "" => Some(DEFAULT),
-        rest => rest.strip_prefix('-').filter(|revision| !revision.is_empty()),
-    }
+    revision::in_name(name, NAME).is_some()
 }
 
 /// The name of pilot's Service and service account.

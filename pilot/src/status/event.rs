@@ -16,6 +16,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, PostParams};
 use kube::{Client, Error};
 use kubernetes::client::reason;
+use kubernetes::leader;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -25,19 +26,14 @@ use tokio_util::sync::CancellationToken;
 pub async fn keep(
     (client, replica): (Client, String),
     (verdicts, replicas): (Channel, Replicas),
-    mut leads: watch::Receiver<bool>,
+    leads: watch::Receiver<bool>,
     drain: CancellationToken,
 ) {
-    let work = async {
-        while leads.wait_for(|leads| *leads).await.is_ok() {
-            let mut writer =
-                Writer { client: client.clone(), replica: replica.clone(), journal: Journal::default() };
-            tokio::select! {
-                () = writer.run(&verdicts, &replicas) => return,
-                _ = leads.wait_for(|leads| !*leads) => {}
-            }
-        }
-    };
+    let work = leader::in_each_term(leads, || async {
+        let mut writer =
+            Writer { client: client.clone(), replica: replica.clone(), journal: Journal::default() };
+        writer.run(&verdicts, &replicas).await;
+    });
     drain.run_until_cancelled(work).await;
 }
 
@@ -120,7 +116,7 @@ impl Notice {
             },
             action: Some("Configure".into()),
             event_time: Some(MicroTime(now)),
-            note: Some(beginning(note)),
+            note: Some(note[..note.floor_char_boundary(MAX_NOTE)].to_owned()),
             reason: Some(reason.into()),
             regarding: Some(ObjectReference {
                 api_version: Some("networking.k8s.io/v1".into()),
@@ -136,15 +132,6 @@ impl Notice {
             ..Event::default()
         }
     }
-}
-
-/// The beginning of a text, as long as a note may be.
-fn beginning(note: &str) -> String {
-    let mut end = note.len().min(MAX_NOTE);
-    while !note.is_char_boundary(end) {
-        end -= 1;
-    }
-    note[..end].to_owned()
 }
 
 /// What was found about each Ingress, and what was reported of it.

@@ -20,9 +20,9 @@ use api::resource::kind;
 use api::resource::verdict::ObjectVerdict;
 use condition::{conditions, differ, is_foreign, status, stored};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::{Client, Error};
-use kubernetes::served;
+use kubernetes::{leader, served};
 use ledger::{Due, Ledger, Proxies, Stored};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -36,19 +36,13 @@ use tokio_util::sync::CancellationToken;
 pub async fn keep(
     client: Client,
     (verdicts, replicas): (Channel, Replicas),
-    mut leads: watch::Receiver<bool>,
+    leads: watch::Receiver<bool>,
     drain: CancellationToken,
 ) {
-    let work = async {
-        while leads.wait_for(|leads| *leads).await.is_ok() {
-            // Another replica may have written meanwhile, so a new leader reads each status again.
-            let mut writer = Writer::new(client.clone(), verdicts.clone(), replicas.clone());
-            tokio::select! {
-                () = writer.run() => {}
-                _ = leads.wait_for(|leads| !*leads) => {}
-            }
-        }
-    };
+    let work = leader::in_each_term(leads, || async {
+        // Another replica may have written meanwhile, so a new leader reads each status again.
+        Writer::new(client.clone(), verdicts.clone(), replicas.clone()).run().await;
+    });
     drain.run_until_cancelled(work).await;
 }
 
@@ -199,13 +193,7 @@ impl Writer {
     async fn api(&mut self, verdict: &ObjectVerdict) -> Result<Option<Api<DynamicObject>>, String> {
         let Some(kind) = kind::of(&verdict.group, &verdict.kind) else { return Ok(None) };
         let Some(version) = self.version(kind).await? else { return Ok(None) };
-        let resource = ApiResource {
-            group: kind.group.to_owned(),
-            version: version.to_owned(),
-            api_version: kind.api_version(version),
-            kind: kind.kind.to_owned(),
-            plural: kind.plural.to_owned(),
-        };
+        let resource = served::resource((kind.group, version), (kind.kind, kind.plural));
         Ok(Some(if kind.namespaced {
             Api::namespaced_with(self.client.clone(), &verdict.namespace, &resource)
         } else {

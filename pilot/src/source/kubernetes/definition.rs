@@ -8,7 +8,6 @@ use super::watched::{self, WatchId};
 use super::{unsupported, watch};
 use crate::revision::Revision;
 use api::resource::kind::Kind;
-use kube::api::ApiResource;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher;
 use kube::{Api, Client};
@@ -24,13 +23,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Watches all kinds of the mesh, until the receiver is dropped. `revision` reads them.
 pub(super) async fn follow(client: Client, revision: Revision, events: Sender<Event>) {
-    let resource = ApiResource {
-        group: "apiextensions.k8s.io".into(),
-        version: "v1".into(),
-        api_version: "apiextensions.k8s.io/v1".into(),
-        kind: "CustomResourceDefinition".into(),
-        plural: "customresourcedefinitions".into(),
-    };
+    let names = ("CustomResourceDefinition", "customresourcedefinitions");
+    let resource = served::resource(("apiextensions.k8s.io", "v1"), names);
     let unsupported = unsupported::Kinds::new(client.clone(), revision, events.clone());
     let mut kinds = Kinds { client: client.clone(), events, running: BTreeMap::new(), unsupported };
     while !kinds.events.is_closed() {

@@ -8,7 +8,6 @@ use crate::flow::{Fact, Unsupported};
 use crate::revision::Revision;
 use api::resource::kind::refused::{Refused, of_istio};
 use api::resource::verdict::{REVISION, Version};
-use kube::api::ApiResource;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher;
 use kube::{Api, Client};
@@ -94,13 +93,8 @@ async fn follow(client: Client, roster: &mut Roster, events: &Sender<Event>) {
         match served::version(&client, names, descriptor.versions).await {
             Ok(Some(version)) => {
                 pause = RETRY;
-                let resource = ApiResource {
-                    group: descriptor.group.to_owned(),
-                    version: version.to_owned(),
-                    api_version: descriptor.api_version(version),
-                    kind: descriptor.kind.to_owned(),
-                    plural: descriptor.plural.to_owned(),
-                };
+                let names = (descriptor.kind, descriptor.plural);
+                let resource = served::resource((descriptor.group, version), names);
                 let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client.clone(), &resource);
                 let mut follower = Follower::new(api, None, descriptor.kind.to_owned());
                 while let Some(step) = follower.next().await {

@@ -10,6 +10,7 @@ use kube::core::DynamicObject;
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use kubernetes::follower::{Follower, Step};
+use kubernetes::served;
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
@@ -79,13 +80,7 @@ fn key(kind: Kind, object: &DynamicObject) -> Key {
 
 fn resource(kind: Kind, version: &str) -> ApiResource {
     let descriptor = kind.descriptor();
-    ApiResource {
-        group: descriptor.group.to_owned(),
-        version: version.to_owned(),
-        api_version: descriptor.api_version(version),
-        kind: descriptor.kind.to_owned(),
-        plural: descriptor.plural.to_owned(),
-    }
+    served::resource((descriptor.group, version), (descriptor.kind, descriptor.plural))
 }
 
 /// How long to wait before a kind is asked for again that every API server should serve.

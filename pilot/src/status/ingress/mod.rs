@@ -14,6 +14,7 @@ use api::resource::kind::Kind;
 use k8s_openapi::api::networking::v1 as networking;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, Error};
+use kubernetes::leader;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -25,21 +26,16 @@ use tokio_util::sync::CancellationToken;
 /// Writes while `leads` is true, until `drain` is cancelled.
 pub async fn keep(
     client: Client,
-    (mut snapshots, replicas): (watch::Receiver<Arc<Snapshot>>, Replicas),
-    mut leads: watch::Receiver<bool>,
+    (snapshots, replicas): (watch::Receiver<Arc<Snapshot>>, Replicas),
+    leads: watch::Receiver<bool>,
     drain: CancellationToken,
 ) {
-    let work = async {
-        while leads.wait_for(|leads| *leads).await.is_ok() {
-            // Another replica may have written meanwhile, so a new leader reads each status again.
-            let mut writer =
-                Writer { client: client.clone(), replicas: replicas.clone(), written: BTreeMap::new() };
-            tokio::select! {
-                () = writer.run(&mut snapshots) => return,
-                _ = leads.wait_for(|leads| !*leads) => {}
-            }
-        }
-    };
+    let work = leader::in_each_term(leads, || async {
+        // Another replica may have written meanwhile, so a new leader reads each status again.
+        let mut writer =
+            Writer { client: client.clone(), replicas: replicas.clone(), written: BTreeMap::new() };
+        writer.run(snapshots.clone()).await;
+    });
     drain.run_until_cancelled(work).await;
 }
 
@@ -55,7 +51,7 @@ type Written = BTreeMap<Key, (Box<str>, Vec<String>)>;
 
 impl Writer {
     /// Ends when there are no further snapshots.
-    async fn run(&mut self, snapshots: &mut watch::Receiver<Arc<Snapshot>>) {
+    async fn run(&mut self, mut snapshots: watch::Receiver<Arc<Snapshot>>) {
         let mut pause = BETWEEN_LOOKS;
         loop {
             let catalog = snapshots.borrow_and_update().catalog.clone();
